@@ -1,0 +1,219 @@
+"""The validated profile: what a run is, with every default beside its name; unknown keys are errors.
+
+It reads and checks YAML and dotted overrides and says where data and results lie; it opens no data.
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import platformdirs
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from smapnb.variables import TARGETS, names
+
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+Positive = Annotated[int, Field(gt=0)]
+
+
+class ProfileError(ValueError):
+    """A profile cannot be found or read; validation errors are pydantic's own."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", validate_default=True)
+
+
+class Period(_Section):
+    """First and last day, both inclusive."""
+
+    start: date
+    end: date
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.end < self.start:
+            raise ValueError(f"period ends on {self.end}, before it starts on {self.start}")
+        return self
+
+
+class Data(Period):
+    """Which source fills the cube, and for which days."""
+
+    source: Literal["twin", "conus412"]
+    pixels: Positive | None = Field(None, description="at most so many pixels (evenly taken); none: all")
+    twin_seed: int = Field(2019, description="seed of the simulation experiment")
+
+
+class Inputs(_Section):
+    """What the LSTM sees, in the order in which it sees it."""
+
+    forcing: list[str] = Field(default_factory=lambda: names("forcing"))
+    statics: list[str] = Field(default_factory=lambda: names("static"))
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        for kind, chosen in (("forcing", self.forcing), ("static", self.statics)):
+            unknown = sorted(set(chosen) - set(names(kind)))
+            if unknown:
+                raise ValueError(f"unknown {kind} inputs {unknown}; known: {names(kind)}")
+        return self
+
+
+class Validation(_Section):
+    """What the training holds back from itself: pixels and months of the training period, never the test period."""
+
+    pixel_fraction: Fraction = 0.1
+    months: list[str] = Field(default_factory=list, description="held-back months, as 2015-08")
+    every: Positive = Field(1, description="score every so many epochs")
+    patience: Positive | None = Field(None, description="stop after so many scores without a better one")
+
+
+class Training(Period):
+    """The LSTM and how it is trained. Reference: paper section II-B; paper.md M1-M13."""
+
+    members: Positive = 1
+    seed: int = 0
+    hidden_size: Positive = 256
+    dropout: Fraction = 0.5
+    dropout_on: list[Literal["x", "h", "g"]] = Field(default_factory=lambda: ["x", "h", "g"])
+    seq_length: list[Positive] = Field(default_factory=lambda: [30], description="days scored; members take turns")
+    warmup: Annotated[int, Field(ge=0)] = Field(0, description="days run before each window and not scored")
+    batch_size: Positive = 100
+    epochs: Positive = 500
+    iterations_per_epoch: Positive | None = Field(None, description="none: the authors' coverage rule")
+    optimiser: Literal["adadelta", "adamw"] = "adadelta"
+    learning_rate: Annotated[float, Field(gt=0)] = 1.0
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    schedule: Literal["constant", "cosine"] = "constant"
+    gradient_clip: Annotated[float, Field(gt=0)] | None = None
+    loss_per: Literal["rho", "observation"] = "rho"
+    weight_average: Fraction = Field(0.0, description="decay per step of the averaged weights; 0: none")
+    forcing_noise: Annotated[float, Field(ge=0)] = Field(0.0, description="std of noise on the scaled forcing")
+    device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps")
+    mixed_precision: bool = False
+    validation: Validation = Field(default_factory=Validation)
+
+
+class Hindcast(Period):
+    """Over which days the trained LSTM is run, and how."""
+
+    spinup_days: Annotated[int, Field(ge=0)] = Field(365, description="days run before `start` and thrown away")
+    dropout_passes: Annotated[int, Field(ge=0)] = Field(0, description="0: dropout off; n: mean of n passes with it")
+    pixel_block: Positive = 128
+    time_block: Positive = 366
+
+
+class Evaluation(Period):
+    """The days on which the hindcast is scored against SMAP; `train_overlap` allows days of the training period."""
+
+    bootstrap_samples: Positive = 500
+    block_days: Positive = 30
+
+
+class Profile(_Section):
+    """All that defines a run."""
+
+    name: str
+    title: str
+    rules: Literal["paper-text", "author-code"] = "author-code"
+    data: Data
+    inputs: Inputs = Field(default_factory=Inputs)
+    targets: list[Literal["surface", "rootzone"]] = Field(default_factory=lambda: ["surface"], min_length=1)
+    training: Training
+    hindcast: Hindcast
+    evaluation: Evaluation
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether every number of this run comes from the simulation experiment."""
+        return self.data.source == "twin"
+
+    @model_validator(mode="after")
+    def _periods_fit(self) -> Self:
+        for label in ("training", "hindcast", "evaluation"):
+            period = getattr(self, label)
+            if period.start < self.data.start or period.end > self.data.end:
+                raise ValueError(
+                    f"{label} {period.start}..{period.end} leaves the data period {self.data.start}..{self.data.end}"
+                )
+        if self.training.start <= self.evaluation.end and self.evaluation.start <= self.training.end:
+            raise ValueError("evaluation overlaps training: a test period must not be trained on")
+        return self
+
+
+def variable(quantity: str, product: str) -> str:
+    """Name of a target's variable: ``variable("surface", "smap") == "ssm_smap"``."""
+    return f"{TARGETS[quantity]}_{product}"
+
+
+def find(profile: str | Path, folder: Path = Path("profiles")) -> Path:
+    """Path of a profile given by name (``twin``) or by path (``my/profile.yml``)."""
+    path = Path(profile)
+    candidates = [path] if path.suffix in {".yml", ".yaml"} else [folder / f"{profile}.yml"]
+    for candidate in candidates:
+        if candidate.is_file():
+            return candidate
+    known = sorted(p.stem for p in folder.glob("*.yml"))
+    raise ProfileError(f"no profile {str(profile)!r}: looked for {candidates[0]}; known here: {', '.join(known) or 'none'}")
+
+
+def load(profile: str | Path, overrides: dict[str, Any] | None = None, folder: Path = Path("profiles")) -> Profile:
+    """Read a profile and lay dotted overrides over it.
+
+    Parameters
+    ----------
+    profile : str or Path
+        Name or path.
+    overrides : dict, optional
+        Dotted key to value, as ``{"training.epochs": 5}``; text values are read as YAML.
+
+    Raises
+    ------
+    ProfileError
+        No such file, or not a mapping.
+    pydantic.ValidationError
+        Unknown key or a value that does not fit; the message names the key.
+    """
+    path = find(profile, folder)
+    values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    if not isinstance(values, dict):
+        raise ProfileError(f"{path}: not a mapping of keys to values")
+    for dotted, value in (overrides or {}).items():
+        set_dotted(values, dotted, yaml.safe_load(value) if isinstance(value, str) else value)
+    return Profile.model_validate(values)
+
+
+def set_dotted(values: dict[str, Any], dotted: str, value: Any) -> None:
+    """Set ``values["a"]["b"]`` for the key ``a.b``; sections on the way are made, validation refuses unknown ones."""
+    *sections, last = dotted.split(".")
+    for section in sections:
+        values = values.setdefault(section, {})
+        if not isinstance(values, dict):
+            raise ProfileError(f"-p {dotted}: {section!r} is a value, not a section")
+    values[last] = value
+
+
+def parse_assignments(assignments: list[str]) -> dict[str, str]:
+    """Turn ``["training.epochs=5"]`` into ``{"training.epochs": "5"}``."""
+    pairs = {}
+    for assignment in assignments:
+        key, sign, value = assignment.partition("=")
+        if not sign or not key:
+            raise ProfileError(f"-p {assignment}: write it as section.key=value")
+        pairs[key.strip()] = value
+    return pairs
+
+
+def data_root() -> Path:
+    """Folder of the real data: ``SMAPNB_DATA``, else the user's data folder."""
+    return Path(os.environ.get("SMAPNB_DATA") or platformdirs.user_data_dir("smapnb")).expanduser()
+
+
+def run_folder(name: str) -> Path:
+    """Folder of a run's results: ``runs/<name>`` below ``SMAPNB_RUNS`` or the working folder."""
+    return Path(os.environ.get("SMAPNB_RUNS") or "runs") / name
