@@ -1,0 +1,83 @@
+"""The `smapnb` command: thin; answers come from the module that owns them, a user error is one line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import pydantic
+import typer
+import yaml
+
+from smapnb import __version__, profile, runner
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"smapnb {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Long, gap-free, honestly evaluated soil moisture from a short satellite mission."""
+
+
+@app.command()
+def run(
+    name: Annotated[
+        str, typer.Argument(metavar="PROFILE", help="Name of a profile, or path of its YAML file.")
+    ],
+    only: Annotated[
+        list[str] | None, typer.Option(help="Number or name of a notebook, as 03; may be repeated.")
+    ] = None,
+    assign: Annotated[
+        list[str] | None,
+        typer.Option(
+            "-p", metavar="KEY=VALUE", help="Set a profile key, as training.epochs=5; may be repeated."
+        ),
+    ] = None,
+) -> None:
+    """Execute the notebooks in order into runs/PROFILE/notebooks."""
+    with _one_line_errors():
+        done = runner.run(name, only=only or None, overrides=profile.parse_assignments(assign or []))
+        for path in done:
+            typer.echo(path)
+
+
+@app.command()
+def profiles() -> None:
+    """List the profiles of this folder."""
+    with _one_line_errors():
+        found = list(Path("profiles").glob("*.yml"))
+        if not found:
+            raise profile.ProfileError(
+                "no profiles/*.yml here: run smapnb in the folder that holds profiles/"
+            )
+        for path in sorted(found, key=lambda p: p.stem):
+            typer.echo(f"{path.stem:<16} {profile.load(path).title}")
+
+
+@contextmanager
+def _one_line_errors() -> Iterator[None]:
+    """Turn what a user can mend into one line on stderr and exit code 1; all else keeps its traceback."""
+    try:
+        yield
+    except pydantic.ValidationError as error:
+        problems = (f"{'.'.join(map(str, e['loc'])) or 'profile'}: {e['msg']}" for e in error.errors())
+        _fail("profile does not hold: " + "; ".join(problems))
+    except (profile.ProfileError, runner.RunError, yaml.YAMLError) as error:
+        _fail(str(error))
+
+
+def _fail(message: str) -> None:
+    typer.echo("smapnb: " + " ".join(message.split()), err=True)
+    raise typer.Exit(1)

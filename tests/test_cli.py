@@ -1,0 +1,77 @@
+"""The command: what it prints, its exit codes, one-line errors."""
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+import smapnb
+from smapnb import cli, runner
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(autouse=True)
+def in_the_project(monkeypatch):
+    monkeypatch.chdir(ROOT)
+
+
+def invoke(*arguments):
+    return CliRunner().invoke(cli.app, list(arguments), catch_exceptions=False)
+
+
+def test_version():
+    assert invoke("--version").stdout.strip() == f"smapnb {smapnb.__version__}"
+
+
+def test_profiles_lists_every_file_with_its_title():
+    result = invoke("profiles")
+    assert result.exit_code == 0
+    assert [line.split()[0] for line in result.stdout.splitlines()] == sorted(
+        path.stem for path in (ROOT / "profiles").glob("*.yml")
+    )
+    assert "Smoke run" in result.stdout
+
+
+def test_run_hands_everything_to_the_runner(monkeypatch):
+    seen = {}
+
+    def fake(name, only, overrides):
+        seen.update(name=name, only=only, overrides=overrides)
+        return [Path("runs/smoke/notebooks/03_hindcast.ipynb")]
+
+    monkeypatch.setattr(runner, "run", fake)
+    result = invoke("run", "smoke", "--only", "03", "-p", "training.epochs=5", "-p", "title=a=b")
+    assert result.exit_code == 0
+    assert seen == {"name": "smoke", "only": ["03"], "overrides": {"training.epochs": "5", "title": "a=b"}}
+    assert result.stdout.strip() == "runs/smoke/notebooks/03_hindcast.ipynb"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["run", "smoky"], ["smoky", "smoke"]),
+        (["run", "smoke", "-p", "training.epoch=5"], ["training.epoch", "Extra inputs"]),
+        (["run", "smoke", "-p", "training.epochs=many"], ["training.epochs", "integer"]),
+        (["run", "smoke", "-p", "training.epochs"], ["section.key=value"]),
+        (["run", "smoke", "-p", "name.first=5"], ["name.first", "not a section"]),
+        (["run", "smoke", "-p", "training.epochs=[1"], ["flow sequence"]),
+        (["run", "smoke", "--only", "77"], ["77", "known"]),
+    ],
+)
+def test_user_errors_are_one_line_and_a_failing_exit_code(arguments, words, tmp_path, monkeypatch):
+    monkeypatch.setenv("SMAPNB_RUNS", str(tmp_path))
+    (tmp_path / "notebooks").mkdir()
+    result = invoke(*arguments)
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    assert len(result.stderr.splitlines()) == 1
+    for word in words:
+        assert word in result.stderr
+
+
+def test_profiles_outside_a_project_folder_is_an_error(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = invoke("profiles")
+    assert result.exit_code == 1
+    assert "no profiles/*.yml here" in result.stderr
