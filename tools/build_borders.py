@@ -1,6 +1,6 @@
 """Build the two border files of smapnb/data from npm us-atlas and world-atlas; run by hand, seldom.
 
-It needs npm, geopandas and pyogrio, which are no dependencies of smapnb: use a throw-away virtual environment,
+It needs npm, geopandas and pyogrio, which smapnb does not: use a throw-away virtual environment,
 ``pip install geopandas pyogrio && python tools/build_borders.py``.
 """
 
@@ -45,7 +45,7 @@ def states(folder: Path) -> geopandas.GeoDataFrame:
 
 
 def coastline(folder: Path) -> geopandas.GeoDataFrame:
-    """Return the coastline of North America around CONUS as one multi-line, without the edge of the window."""
+    """Return the coastline around CONUS as one multi-line, without the edge of the window."""
     land = geopandas.read_file(folder / "world-atlas/package/land-50m.json")
     land = land.set_crs(4326, allow_override=True).explode(index_parts=False).geometry
     land = land[land.intersects(WINDOW)].make_valid()
