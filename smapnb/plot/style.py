@@ -1,0 +1,83 @@
+"""What all figures share: colours of the products, texts of the axes, the borders that the package ships."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+import shapely
+import xarray as xr
+
+from smapnb.variables import TABLE
+
+# Okabe and Ito's palette, told apart by the colour-blind; one colour a product on every page.
+COLOURS = {
+    "smap": "#000000",
+    "lstm": "#D55E00",
+    "noah": "#009E73",
+    "vic": "#0072B2",
+    "comb": "#CC79A7",
+    "truth": "#8C8C8C",
+    "authors": "#56B4E9",
+    "climatology": "#E69F00",
+}
+OTHERS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+CONUS = (-125.0, -66.5, 24.3, 49.7)  # west, east, south, north in degrees
+
+
+def label(name: str, attrs: Mapping[str, Any] | None = None) -> str:
+    """Text of an axis: long name and units, from the attributes or else from the table of variables."""
+    attrs = attrs or {}
+    row = TABLE.get(name)
+    long_name = attrs.get("long_name") or (row.long_name if row else name.replace("_", " "))
+    units = attrs.get("units") or (row.units if row else "1")
+    return f"{long_name} ({unit_text(units)})"
+
+
+def colour(name: str, position: int = 0) -> str:
+    """Colour of a product, given as ``lstm`` or within a variable's name as ``ssm_lstm``."""
+    for part in re.split(r"[_\W]+", name.lower()):
+        if part in COLOURS:
+            return COLOURS[part]
+    return OTHERS[position % len(OTHERS)]
+
+
+def unit_text(units: str) -> str:
+    """Units as readers know them: ``m3 m-3`` becomes m³ m⁻³, a pure number a dash."""
+    if units == "1":
+        return "-"
+    superscript = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+    return re.sub(r"(?<=[A-Za-z])-?\d+", lambda match: match[0].translate(superscript), units)
+
+
+def titled(text: str, synthetic: bool) -> str:
+    """Title of a figure; what comes from the simulation experiment says so."""
+    return f"{text} (synthetic)" if synthetic else text
+
+
+def spread(values: xr.DataArray) -> tuple[float, float]:
+    """Range of the colours: the 2nd to the 98th percentile, so that an odd pixel does not flatten the map."""
+    known = values.to_numpy()[np.isfinite(values)]
+    low, high = np.percentile(known, [2, 98]) if known.size else (0.0, 1.0)
+    return (float(low), float(high)) if high > low else (float(low) - 0.5, float(low) + 0.5)
+
+
+@cache
+def borders(tolerance: float) -> tuple[shapely.Geometry, ...]:
+    """States and coastline as geometries in longitude and latitude, simplified to `tolerance` degrees."""
+    names = ("us_states_conus.geojson", "na_coastline_50m.geojson")
+    texts = [files("smapnb").joinpath("data", name).read_text(encoding="utf-8") for name in names]
+    collections = [shapely.from_geojson(text) for text in texts]
+    return tuple(shapely.simplify(shapely.get_parts(collections), tolerance))
+
+
+@cache
+def border_lines(tolerance: float) -> tuple[np.ndarray, ...]:
+    """Give the borders as arrays of shape (points, 2): longitude, latitude."""
+    parts = shapely.get_parts(borders(tolerance))
+    lines = [shapely.boundary(part) if part.geom_type == "Polygon" else part for part in parts]
+    return tuple(shapely.get_coordinates(line) for line in shapely.get_parts(lines))
