@@ -33,7 +33,7 @@ _E = np.sqrt(_E2)
 _K0 = np.cos(np.pi / 6) / np.sqrt(1 - _E2 / 4)
 
 # Fang, Pan & Shen (2019), https://doi.org/10.1109/TGRS.2018.2872131, by the first author's published scripts:
-# a cell is missing where more than this part of the source cells that cover it is missing, by number, not area.
+# a cell is missing where more than this part of the source cells over it is missing, by number, not by area.
 MAX_MISSING = 0.2
 # An overlap below this part of a cell is rounding of a shared edge, not a covering cell.
 SLIVER = 1e-6
@@ -67,7 +67,7 @@ def project(lon: ArrayLike, lat: ArrayLike) -> tuple[Floats, Floats]:
 def unproject(x: ArrayLike, y: ArrayLike) -> tuple[Floats, Floats]:
     """EPSG:6933 x and y in metres to longitude and latitude in degrees.
 
-    Latitude is the series of Snyder (1987), eq. 3-18, as in PROJ 9.5 and in NSIDC's own coordinate arrays; it is
+    Latitude is the series of Snyder (1987), eq. 3-18, as in PROJ 9.5 and in NSIDC's coordinate arrays; it is
     within 1.5e-8 degrees (2 mm) of the exact inverse of `project`.
     """
     lon = np.degrees(np.asarray(x, dtype=np.float64) / (SEMI_MAJOR * _K0))

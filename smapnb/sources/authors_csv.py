@@ -132,8 +132,8 @@ def _pixels(path: Path) -> dict[str, tuple]:
         i = int(np.flatnonzero(bad)[0])
         raise LayoutError(
             f"{path}, line {i + 1}: lat {given[i, 0]}, lon {given[i, 1]} lies in row {row[i]}, "
-            f"column {col[i]}, {off[i]:.2g} degrees from its centre; a pixel must be the centre of a cell of its "
-            f"own with row and column {SAMPLE_OFFSET} modulo {SAMPLE_STEP}"
+            f"column {col[i]}, {off[i]:.2g} degrees from its centre; a pixel must be the centre of a cell of "
+            f"its own with row and column {SAMPLE_OFFSET} modulo {SAMPLE_STEP}"
         )
     return {
         "pixel": ("pixel", np.arange(row.size), {"long_name": "line of the pixel in crd.csv, from 0"}),
