@@ -1,0 +1,239 @@
+"""Put the executed notebooks of some runs into the book, build the HTML with Jupyter Book 1.x and check that it is whole.
+
+``python -m book.build --profiles twin conus412-quick`` writes ``_build/html``. It runs no notebook (``smapnb run`` does)
+and never finishes quietly with a page missing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import yaml
+
+from smapnb.profile import Profile, load, run_folder
+
+ROOT = Path(__file__).resolve().parents[1]
+NOTEBOOK_PATTERN = "[0-9][0-9]_*.ipynb"
+KERNEL_MODEL = '"panel.models.browser.BrowserInfo"'
+SMALLEST_PAGE = 5_000  # bytes; the theme's frame alone is larger, an empty file is not
+BANNER = """:::{{admonition}} Synthetic
+:class: warning synthetic-banner
+Every number, map and series on this page comes from the simulation experiment `{name}` ({title}), in which the truth is
+known by construction. Nothing here is an observation or a finding about the world; see {{doc}}`/twin`.
+:::"""
+
+
+class BookError(RuntimeError):
+    """The book cannot be built, or what was built is not whole."""
+
+
+def add_banner(notebook: nbformat.NotebookNode, profile: Profile) -> nbformat.NotebookNode:
+    """Return `notebook` with the "Synthetic" banner right below its title."""
+    cell = nbformat.v4.new_markdown_cell(BANNER.format(name=profile.name, title=profile.title))
+    cell.id = "synthetic-banner"
+    cells = notebook.cells
+    place = 1 if cells and cells[0].cell_type == "markdown" and cells[0].source.startswith("# ") else 0
+    if not place:
+        raise BookError("the notebook does not start with its title (a markdown cell '# ...')")
+    title, newline, rest = cells[0].source.partition("\n")
+    head = nbformat.v4.new_markdown_cell(title)
+    head.id = "title"
+    body = [nbformat.v4.new_markdown_cell(rest.lstrip("\n"))] if newline and rest.strip() else []
+    return nbformat.from_dict({**notebook, "cells": [head, cell, *body, *cells[1:]]})
+
+
+def check_executed(notebook: nbformat.NotebookNode, path: Path) -> None:
+    """Refuse a notebook that failed or was never run.
+
+    Raises
+    ------
+    BookError
+        Naming the file.
+    """
+    if notebook.metadata.get("papermill", {}).get("exception"):
+        raise BookError(f"{path}: the notebook stopped with an error; run it again before building the book")
+    code = [c for c in notebook.cells if c.cell_type == "code" and c.source.strip()]
+    if code and not any(c.get("execution_count") for c in code):
+        raise BookError(f"{path}: no cell of the notebook was executed")
+
+
+def without_kernel_parts(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """Return `notebook` without the invisible outputs through which Panel would talk to a kernel that a page lacks."""
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            html = ["".join(o.get("data", {}).get("text/html", "")) for o in cell.outputs]
+            dropped = [KERNEL_MODEL in h and '"Figure"' not in h for h in html]
+            cell.outputs = [o for o, gone in zip(cell.outputs, dropped, strict=True) if not gone]
+    return notebook
+
+
+def settings(name: str) -> tuple[Profile, Path | None]:
+    """Profile of run `name` and the file that recorded it: as it was run, or, where it was not, as the profile says."""
+    recorded = run_folder(name) / "provenance.json"
+    if not recorded.is_file():
+        return load(name, folder=ROOT / "profiles"), None
+    return Profile.model_validate(json.loads(recorded.read_text(encoding="utf-8"))["profile"]), recorded
+
+
+def collect(name: str, book: Path) -> list[str]:
+    """Copy the executed notebooks of run `name` into ``book/executed/<name>`` and write the page that introduces them.
+
+    Returns
+    -------
+    list of str
+        The pages made, relative to `book`, without suffix, in reading order.
+    """
+    profile, recorded = settings(name)
+    folder = book / "executed" / name
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    found = sorted((run_folder(name) / "notebooks").glob(NOTEBOOK_PATTERN))
+    for path in found:
+        notebook = nbformat.read(path, as_version=4)
+        check_executed(notebook, path)
+        notebook = without_kernel_parts(notebook)
+        if profile.synthetic:
+            notebook = add_banner(notebook, profile)
+        nbformat.write(notebook, folder / path.name)
+    if recorded:
+        shutil.copyfile(recorded, folder / "provenance.json")
+    (folder / "index.md").write_text(introduction(profile, [p.stem for p in found]), encoding="utf-8")
+    return [f"executed/{name}/{stem}" for stem in ("index", *(p.stem for p in found))]
+
+
+def introduction(profile: Profile, chapters: Sequence[str]) -> str:
+    """Text of a profile's first page: what the run is, or in one line that it was not made and how to make it."""
+    title = f"# {profile.title}\n\n"
+    if not chapters:
+        need = "" if profile.synthetic else " with `SMAPNB_DATA` naming the folder of the real data ({doc}`/data`)"
+        return title + f"This profile was not run when the book was built; `smapnb run {profile.name}`{need} makes its chapters.\n"
+    banner = BANNER.format(name=profile.name, title=profile.title) + "\n\n" if profile.synthetic else ""
+    periods = "\n".join(
+        f"| {label} | {period.start} | {period.end} |"
+        for label, period in (
+            ("data", profile.data),
+            ("training", profile.training),
+            ("hindcast", profile.hindcast),
+            ("evaluation", profile.evaluation),
+        )
+    )
+    settings = yaml.safe_dump(profile.model_dump(mode="json"), sort_keys=False, default_flow_style=None, width=100)
+    return (
+        f"{title}{banner}The run `{profile.name}` trains {', '.join(profile.targets)} moisture under the rule set "
+        f"`{profile.rules}` ({{doc}}`/paper`).\n\n"
+        f"| period | first day | last day |\n|---|---|---|\n{periods}\n\n"
+        f"```{{run-table}} {profile.name}\n```\n\n"
+        f":::{{dropdown}} The whole profile, defaults included\n```yaml\n{settings}```\n:::\n"
+    )
+
+
+def fill_toc(toc: dict[str, Any], pages: dict[str, list[str]]) -> dict[str, Any]:
+    """Return `toc` with the ``executed/`` entries of each part replaced by the pages of the profiles that belong there.
+
+    A part belongs to a profile when it globs it; a profile that no part globs goes to the part of its kind: with the
+    twin when it is synthetic, with the real sample when not.
+    """
+    parts, placed = [], set()
+    for part in toc["parts"]:
+        globbed = [c["glob"].split("/")[1] for c in part["chapters"] if "glob" in c]
+        if globbed:
+            synthetic = load(globbed[0], folder=ROOT / "profiles").synthetic
+            names = [n for n in pages if load(n, folder=ROOT / "profiles").synthetic == synthetic]
+            placed.update(names)
+            prose = [c for c in part["chapters"] if "glob" not in c]
+            part = {**part, "chapters": [*prose, *({"file": page} for name in names for page in pages[name])]}
+        if part["chapters"]:
+            parts.append(part)
+    lost = sorted(set(pages) - placed)
+    if lost:
+        raise BookError(f"_toc.yml has no part for the profiles {lost}")
+    return {**toc, "parts": parts}
+
+
+def expected_pages(toc: dict[str, Any]) -> list[str]:
+    """Every page that the table of contents promises, without suffix."""
+    return [toc["root"], *(chapter["file"] for part in toc["parts"] for chapter in part["chapters"])]
+
+
+def check_pages(toc: dict[str, Any], html: Path) -> None:
+    """Hold the built folder to the table of contents.
+
+    Raises
+    ------
+    BookError
+        Naming each page that is missing or too small to be one.
+    """
+    wanted = [html / f"{page}.html" for page in expected_pages(toc)]
+    lacking = [str(p.relative_to(html)) for p in wanted if not p.is_file() or p.stat().st_size < SMALLEST_PAGE]
+    if lacking:
+        raise BookError(f"{html}: pages missing or empty: {', '.join(lacking)}")
+
+
+def jupyter_book(book: Path, toc: Path, out: Path) -> list[str]:
+    """Command that builds the HTML; refuses another major version, which would write nothing and not say so."""
+    version = metadata.version("jupyter-book")
+    if not version.startswith("1."):
+        raise BookError(f"jupyter-book {version} is installed; the book needs version 1 (pip install 'jupyter-book<2')")
+    run = "from jupyter_book.cli.main import main; main()"  # the package has no __main__
+    command = [sys.executable, "-c", run, "build", str(book), "--config", str(ROOT / "_config.yml")]
+    return [*command, "--toc", str(toc), "--path-output", str(out), "-W", "--keep-going", "--all", "-q"]
+
+
+def plain_sphinx(book: Path, toc: Path, out: Path) -> list[str]:
+    """Command that builds the same pages with Sphinx alone, should Jupyter Book 1.x no longer install."""
+    settings = ["-c", str(ROOT / "book" / "_sphinx"), "-D", f"external_toc_path={toc}"]
+    build = [str(book), str(out / "_build" / "html"), "-d", str(out / "_build" / ".doctrees")]
+    return [sys.executable, "-m", "sphinx", *settings, "-W", "--keep-going", "-E", "-a", "-q", *build]
+
+
+def build(profiles: Sequence[str], out: Path = ROOT, book: Path = ROOT / "book", engine: str = "jupyter-book") -> Path:
+    """Build the book with the chapters of `profiles` and return the folder of the HTML, ``out/_build/html``.
+
+    Raises
+    ------
+    BookError
+        A notebook failed, Jupyter Book reported a warning, or a promised page is missing.
+    """
+    book, out = book.resolve(), out.resolve()
+    html = out / "_build" / "html"
+    shutil.rmtree(html, ignore_errors=True)  # a page of an earlier build must not pass for one of this
+    pages = {name: collect(name, book) for name in profiles}
+    toc = fill_toc(yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8")), pages)
+    toc_path = out / "_build" / "_toc.yml"
+    toc_path.parent.mkdir(parents=True, exist_ok=True)
+    toc_path.write_text(yaml.safe_dump(toc, sort_keys=False), encoding="utf-8")
+    command = {"jupyter-book": jupyter_book, "sphinx": plain_sphinx}[engine](book, toc_path, out)
+    if subprocess.run(command, check=False).returncode:
+        raise BookError("the build reported errors or warnings; see above")
+    check_pages(toc, html)
+    return html
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line; see ``--help``."""
+    parser = argparse.ArgumentParser(prog="python -m book.build", description=__doc__)
+    parser.add_argument("--profiles", nargs="+", default=["twin"], help="profiles whose runs become chapters")
+    parser.add_argument("--out", type=Path, default=ROOT, help="where _build/html is written")
+    parser.add_argument("--book", type=Path, default=ROOT / "book", help="folder of the prose pages")
+    parser.add_argument("--engine", choices=["jupyter-book", "sphinx"], default="jupyter-book")
+    chosen = parser.parse_args(arguments)
+    try:
+        html = build(chosen.profiles, chosen.out, chosen.book, chosen.engine)
+    except BookError as error:
+        print(f"book: {error}", file=sys.stderr)
+        return 1
+    print(f"book: {html / 'index.html'}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
