@@ -151,11 +151,13 @@ PICK = """
 const i = pixels.selected.indices[0];
 if (i === undefined) return;
 const n = shown.data.time.length;
+const columns = {time: shown.data.time};
 for (const name of names) {
-  const packed = store.data[name].subarray(i * n, (i + 1) * n);
-  shown.data[name] = Float64Array.from(packed, (value) => value < 0 ? NaN : value / 10000);
+  const packed = store.data[name];  // Bokeh's arrays have no subarray or slice of their own
+  const value = (_, t) => packed[i * n + t] < 0 ? NaN : packed[i * n + t] / 10000;
+  columns[name] = Float64Array.from({length: n}, value);
 }
-shown.change.emit();
+shown.data = columns;
 const at = pixels.data;
 caption.text = `${heading}: pixel ${at.pixel[i]}, ${at.lat[i].toFixed(2)}°N ${(-at.lon[i]).toFixed(2)}°W, `
   + `${metric} ${at.value[i].toPrecision(3)}`;

@@ -56,12 +56,12 @@ def static_maps(
     for axis in axes.flat[len(panels) :]:
         axis.remove()
     for axis, (title, values) in zip(axes.flat, panels.items(), strict=False):
-        _map(axis, values, cmap, (limits or {}).get(title))
+        _map(axis, values, cmap, (limits or {}).get(title), 26 / columns**2)
         axis.set_title(titled(title, synthetic), fontsize=10)
     return chart
 
 
-def _map(axis: Any, values: xr.DataArray, cmap: str, limits: tuple[float, float] | None) -> None:
+def _map(axis: Any, values: xr.DataArray, cmap: str, limits: tuple[float, float] | None, size: float) -> None:
     axis.set_extent(CONUS, ccrs.PlateCarree())
     axis.add_geometries(
         borders(0.02), ccrs.PlateCarree(), facecolor="none", edgecolor="0.55", linewidth=0.4, zorder=1
@@ -71,7 +71,7 @@ def _map(axis: Any, values: xr.DataArray, cmap: str, limits: tuple[float, float]
         values["lon"],
         values["lat"],
         c=values,
-        s=26 if values.size > 100 else 60,
+        s=size if values.size > 100 else 2.5 * size,
         marker="s",
         cmap=cmap,
         vmin=low,

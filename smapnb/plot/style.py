@@ -26,7 +26,7 @@ COLOURS = {
     "climatology": "#E69F00",
 }
 OTHERS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-CONUS = (-125.0, -66.5, 24.3, 49.7)  # west, east, south, north in degrees
+CONUS = (-125.3, -66.3, 24.0, 50.8)  # west, east, south, north in degrees
 
 
 def label(name: str, attrs: Mapping[str, Any] | None = None) -> str:
