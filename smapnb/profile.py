@@ -151,9 +151,10 @@ def variable(quantity: str, product: str) -> str:
     return f"{TARGETS[quantity]}_{product}"
 
 
-def find(profile: str | Path, folder: Path = Path("profiles")) -> Path:
+def find(profile: str | Path, folder: Path | None = None) -> Path:
     """Path of a profile given by name (``twin``) or by path (``my/profile.yml``)."""
     path = Path(profile)
+    folder = folder or project_folder() / "profiles"
     candidates = [path] if path.suffix in {".yml", ".yaml"} else [folder / f"{profile}.yml"]
     for candidate in candidates:
         if candidate.is_file():
@@ -162,7 +163,7 @@ def find(profile: str | Path, folder: Path = Path("profiles")) -> Path:
     raise ProfileError(f"no profile {str(profile)!r}: looked for {candidates[0]}; known here: {', '.join(known) or 'none'}")
 
 
-def load(profile: str | Path, overrides: dict[str, Any] | None = None, folder: Path = Path("profiles")) -> Profile:
+def load(profile: str | Path, overrides: dict[str, Any] | None = None, folder: Path | None = None) -> Profile:
     """Read a profile and lay dotted overrides over it.
 
     Parameters
@@ -215,5 +216,11 @@ def data_root() -> Path:
 
 
 def run_folder(name: str) -> Path:
-    """Folder of a run's results: ``runs/<name>`` below ``SMAPNB_RUNS`` or the working folder."""
-    return Path(os.environ.get("SMAPNB_RUNS") or "runs") / name
+    """Folder of a run's results: ``runs/<name>`` below ``SMAPNB_RUNS`` or the project's folder."""
+    return Path(os.environ.get("SMAPNB_RUNS") or project_folder() / "runs") / name
+
+
+def project_folder() -> Path:
+    """Working folder, or its parent where that holds ``profiles/``, as for a notebook opened in ``notebooks/``."""
+    parent = not Path("profiles").is_dir() and Path("../profiles").is_dir()
+    return Path("..") if parent else Path()
