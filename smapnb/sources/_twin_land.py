@@ -50,8 +50,6 @@ class Land:
 def land(place: Climate, seed: int) -> Land:
     """Make statics and truth of every pixel: soils by random fields, vegetation by the ratio of rain to warmth."""
     texture = _texture(place, seed)
-    wrong = [static_field(place.lon, place.lat, 120, seed, f"soil survey error {i}") for i in range(2)]
-    true_soil = hydraulics(texture["sand"] + 5.0 * wrong[0], texture["clay"] + 3.0 * wrong[1])
     density = (
         1.33
         + 0.06 * (texture["sand"] - 48) / 10
@@ -64,7 +62,11 @@ def land(place: Climate, seed: int) -> Land:
     celsius = place.temperature - FREEZING
     supply = place.precipitation / (0.35 + 0.17 * np.maximum(celsius, 2.0))
     leaf = static_field(place.lon, place.lat, 180, seed, "vegetation")
-    ndvi = np.clip(0.03 + 0.46 * (1 - np.exp(-1.1 * supply**1.6)) * (1 + 0.28 * leaf), 0.03, 0.66)
+    ndvi = np.clip(0.02 + 0.44 * (1 - np.exp(-1.1 * supply**1.6)) * (1 + 0.28 * leaf), 0.03, 0.66)
+    # Organic matter follows the greenness, per cent by mass.
+    organic = 1.0 + 4.5 * np.clip(ndvi / 0.45, 0, 1)
+    wrong = [static_field(place.lon, place.lat, 120, seed, f"soil survey error {i}") for i in range(2)]
+    true_soil = hydraulics(texture["sand"] + 5.0 * wrong[0], texture["clay"] + 3.0 * wrong[1], organic)
     classes = _land_cover(place, ndvi, leaf, seed)
     forest = np.isin(classes, FORESTS)
     vegetation_water = np.where(forest, 3.5 + 14 * np.maximum(ndvi - 0.2, 0), 7 * np.maximum(ndvi - 0.05, 0))
@@ -109,8 +111,8 @@ def _land_cover(place: Climate, ndvi: Array, leaf: Array, seed: int) -> Array:
     chance = ndtr(static_field(place.lon, place.lat, 90, seed, "land cover", smoothness=0.6))
     west = place.lon < -104
     classes = np.full(ndvi.shape, GRASS)
-    classes[ndvi < 0.15] = OPEN_SHRUB
-    classes[ndvi < 0.065] = BARREN
+    classes[ndvi < 0.105] = OPEN_SHRUB
+    classes[ndvi < 0.055] = BARREN
     farmed = ~west & (ndvi > 0.2)
     classes[farmed] = np.where(chance < 0.7, CROP, MOSAIC)[farmed]
     classes[west & (ndvi > 0.22)] = SAVANNA

@@ -21,7 +21,7 @@ Array = NDArray[np.floating]
 LAUNCH = pd.Timestamp("2015-03-31")  # first day of SMAP's radiometer products
 ORBITS_PER_DAY = 14.625  # 117 orbits in the 8 days of the exact repeat (Entekhabi et al. 2010)
 INCLINATION = np.deg2rad(98.12)
-SWATH_HALF_WIDTH = 520.0  # km: half of 1000 km, and the reach of the outermost footprints into a 36-km cell
+SWATH_HALF_WIDTH = 545.0  # km: half of 1000 km, and the reach of the outermost footprints into a 36-km cell
 VALID_RANGE = (0.02, 0.50)  # m3 m-3, of the SPL3SMP retrieval
 
 
@@ -81,23 +81,27 @@ def sensed_moisture(truth: Balance) -> Array:
 
 
 def smap_surface(
-    place: Climate, ground: Land, truth: Balance, weather: dict[str, Array], time: pd.DatetimeIndex, seed: int
+    place: Climate,
+    ground: Land,
+    truth: Balance,
+    cover: Array,
+    time: pd.DatetimeIndex,
+    seed: int,
 ) -> Retrieval:
     """Observe the surface as SPL3SMP does: swath, gaps, sensing depth, bias by vegetation and soil, noise."""
     sensed = sensed_moisture(truth)
     dense = ground.statics["dense_vegetation"] > 0.5
     green = ground.statics["ndvi"] - 0.25
     soil_error = static_field(place.lon, place.lat, 150, seed, "SMAP bias, soil")
-    gain = np.clip(1.0 + 0.10 * static_field(place.lon, place.lat, 300, seed, "SMAP gain"), 0.7, 1.3)
-    offset = 0.02 + 0.20 * green + 0.025 * soil_error
+    gain = np.clip(1.05 + 0.12 * static_field(place.lon, place.lat, 300, seed, "SMAP gain"), 0.7, 1.5)
+    offset = 0.055 + 0.20 * green + 0.12 * (cover - 0.3) + 0.03 * soil_error
     mean = ground.soil.field_capacity * 0.75
     biased = mean + gain * (sensed - mean) + offset
-    noise = 0.014 + 0.012 * np.clip(ground.vegetation_water / 5, 0, 1) + np.where(dense, 0.018, 0.0)
+    noise = 0.014 + 0.008 * np.clip(ground.vegetation_water / 5, 0, 1) + np.where(dense, 0.015, 0.0)
     noisy = biased + noise * pixel_noise(place.cell, len(time), seed, "SMAP noise")
 
-    morning = weather["air_temperature"] - 4.0
-    cold = (truth.snow.T > 0.5) | (truth.layer_temperature(0, 5) < FREEZING)
-    missing = cold | (morning < FREEZING - 6)
+    cold = (truth.snow.T > 1.0) | (truth.layer_temperature(0, 5) < FREEZING)
+    missing = cold.copy()
     # Dropouts: interference, heavy rain, and more of them over dense vegetation and water.
     dropout = 0.03 + 0.05 * dense + 0.4 * ground.statics["water_fraction"]
     missing |= ndtr(pixel_noise(place.cell, len(time), seed, "SMAP dropout")) < dropout

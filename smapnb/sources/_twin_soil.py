@@ -18,7 +18,7 @@ Array = NDArray[np.floating]
 HEAT_DIFFUSIVITY = 4.3e4  # mm2 d-1, 5e-7 m2 s-1: a loam of middling moisture
 DEEP_DISTANCE = 2000.0  # mm from the lowest layer to the depth of constant temperature
 SNOW_AS_SOIL = 30.0  # mm of soil that insulate like 1 mm of snow water
-MELT_FACTOR = 3.0  # mm K-1 d-1 (Hock 2003, doi 10.1016/S0022-1694(03)00257-9: 2-6)
+MELT_FACTOR = 3.5  # mm K-1 d-1 (Hock 2003, doi 10.1016/S0022-1694(03)00257-9: 2-6)
 FROZEN_CONDUCTIVITY = 0.1  # share of the conductivity left in frozen ground
 EVAPORATION, TRANSPIRATION, RUNOFF, DRAINAGE = range(4)
 

@@ -23,7 +23,7 @@ TREND_CENTRE = 2009.5  # the year on which the climate trends pivot
 
 # Share of the error variance of each field in the observed forcing: the observed latent field is
 # sqrt(1 - share) * truth + sqrt(share) * error, so that its distribution is that of the truth.
-FORCING_ERROR = {"front": 0.07, "convection": 0.25, "cloud": 0.20, "heat": 0.02, "humidity": 0.15}
+FORCING_ERROR = {"front": 0.05, "convection": 0.15, "cloud": 0.20, "heat": 0.02, "humidity": 0.15}
 
 
 def generator(seed: int, name: str) -> np.random.Generator:
@@ -49,15 +49,15 @@ class Field:
 
 
 FIELDS = {
-    "front": Field(420, 1.0, 0.42, (450, 80)),
-    "convection": Field(110, 0.8, 0.30, (150, 30)),
-    "cloud": Field(450, 1.0, 0.35, (400, 50)),
-    "heat": Field(900, 1.5, 0.82, (180, 0)),
-    "humidity": Field(600, 1.0, 0.72, (180, 0)),
-    "wind_u": Field(600, 1.2, 0.50, (300, 0)),
-    "wind_v": Field(600, 1.2, 0.50, (300, 0)),
-    "wetness": Field(900, 1.5, 0.985, modes=120),
-    "warmth": Field(1200, 1.5, 0.985, modes=120),
+    "front": Field(420, 1.0, 0.62, (270, 45)),
+    "convection": Field(110, 0.8, 0.45, (50, 10)),
+    "cloud": Field(450, 1.0, 0.50, (250, 30)),
+    "heat": Field(540, 1.5, 0.83, (130, 0)),
+    "humidity": Field(450, 1.0, 0.85, (100, 0)),
+    "wind_u": Field(420, 0.8, 0.50, (200, 0)),
+    "wind_v": Field(420, 0.8, 0.45, (200, 0)),
+    "wetness": Field(600, 1.5, 0.980, modes=200),
+    "warmth": Field(700, 1.5, 0.980, modes=200),
 }
 
 
@@ -140,6 +140,7 @@ class Climate:
     precipitation: Array  # mm d-1, annual mean
     precipitation_trend: Array  # 1 per decade, relative
     temperature_trend: Array  # K per decade
+    wind: Array  # m s-1, (2, pixel): mean departure of the wind from that of the whole country
     pacific: Array  # weights of seasonal regimes, 0-1
     monsoon: Array
     plains: Array
@@ -164,15 +165,15 @@ def climate(cell: NDArray[np.integer], lon: Array, lat: Array, seed: int) -> Cli
     plateau = 1750 * _bump(lon, -109.5, 6.5) + 900 * _bump(lon, -119.5, 2.2) + 550 * appalachian
     elevation = np.maximum(120 + plateau * (1 + 0.25 * rough) + 60 * rough, 1.0)
     coast = _rise(-lon, 121.5, 1.0)
-    temperature = FREEZING + 21.0 - 0.85 * (lat - 30) - 5.2e-3 * elevation + 1.5 * coast * (lat > 42)
-    amplitude = (9.0 + 0.48 * (lat - 30)) * (1 - 0.45 * coast)
+    temperature = FREEZING + 24.0 - 0.9 * (lat - 30) - 4.0e-3 * elevation + 1.5 * coast * (lat > 42)
+    amplitude = (9.0 + 0.44 * (lat - 30)) * (1 - 0.45 * coast)
     pacific = _rise(-lon, 117, 1.5)
     monsoon = _bump(lon, -109.5, 4.5) * _rise(-lat, -36.5, 1.2)
     plains = _rise(-lon, 90, 2.0) * (1 - pacific) * (1 - monsoon)
     spots = static_field(lon, lat, 250, seed, "precipitation climate")
-    east = _rise(lon, -97.5, 2.0)
+    east = _rise(lon, -98.5, 1.8)
     wet = (
-        0.85 + 2.0 * east + 1.1 * east * _bump(lat, 31.0, 3.5) - 0.6 * _bump(lat, 46, 4) * _bump(lon, -96, 7)
+        0.85 + 1.9 * east + 0.5 * east * _bump(lat, 31.0, 3.5) - 0.6 * _bump(lat, 46, 4) * _bump(lon, -96, 7)
     )
     wet += 4.5 * _bump(lon, -124, 2.3) * _rise(lat, 41, 1.5) + 0.35 * _bump(lon, -114, 4) * _rise(lat, 44, 1)
     trend = static_field(lon, lat, 500, seed, "precipitation trend", smoothness=2.0)
@@ -188,6 +189,7 @@ def climate(cell: NDArray[np.integer], lon: Array, lat: Array, seed: int) -> Cli
         # A dead zone: half of the country has no trend of precipitation at all.
         precipitation_trend=np.clip(0.22 * np.sign(trend) * np.maximum(np.abs(trend) - 0.67, 0), -0.3, 0.3),
         temperature_trend=0.20 + 0.15 * drift,
+        wind=np.stack([static_field(lon, lat, 250, seed, f"wind {i}") for i in "uv"]),
         pacific=pacific,
         monsoon=monsoon,
         plains=plains,
@@ -209,7 +211,7 @@ def rain_climate(place: Climate, time: pd.DatetimeIndex, wetness: Array) -> tupl
     season = season + 0.65 * place.monsoon * _cycle(day, 220) + 0.05 * _cycle(day, 170)
     decades = ((time.year + day / 365.25).to_numpy() - TREND_CENTRE)[:, None] / 10
     trend = np.maximum(1 + decades * place.precipitation_trend, 0.3)
-    slow = np.exp(0.33 * wetness - 0.33**2 / 2)
+    slow = np.exp(0.25 * wetness - 0.25**2 / 2)
     mean = place.precipitation * (1 + season) * trend * slow
     often = 0.235 + 0.075 * place.precipitation + 0.10 * _rise(place.lon, -88, 3) * _rise(place.lat, 37, 2)
     probability = often * (1 + 0.55 * season) * (trend * slow) ** 0.5
@@ -254,7 +256,7 @@ def weather(place: Climate, time: pd.DatetimeIndex, latent: dict[str, Array]) ->
     """Make the seven forcing variables, in the names and units of smapnb.variables, each (time, pixel).
 
     Radiation: FAO-56 clear sky dimmed by cloud after Kasten & Czeplak (1980, doi 10.1016/0038-092X(80)90391-6);
-    clear-sky emissivity of Brutsaert (1975, doi 10.1029/WR011i005p00742) with the cloud term of Crawford & Duchon
+    clear-sky emissivity of Prata (1996, doi 10.1002/qj.49712253306) with the cloud term of Crawford & Duchon
     (1999, doi 10.1175/1520-0450(1999)038<0474:AIPFEC>2.0.CO;2). Humidity is a fraction of saturation by construction.
     """
     day = time.day_of_year.to_numpy(dtype=float)
@@ -265,31 +267,33 @@ def weather(place: Climate, time: pd.DatetimeIndex, latent: dict[str, Array]) ->
     rain = rain_amount(storm, probability, mean)
 
     moist = 0.72 * storm + 0.69 * latent["cloud"]
-    cloud = ndtr((moist - ndtri(np.clip(1 - 1.15 * probability, 0.15, 0.9))) / 0.9)
+    cloud = ndtr((moist - ndtri(np.clip(1 - 1.15 * probability, 0.15, 0.9)) - 0.25 + 0.5 * winter) / 1.3)
     temperature = _temperature(place, time, latent, moist, winter)
-    shade = 1 - 0.75 * cloud**2.6
+    shade = 1 - 0.70 * cloud**2.0
     clear = 0.75 + 2e-5 * place.elevation
     shortwave = extraterrestrial_radiation(place.lat, day) * clear * shade
 
-    dryness = 1.55 - 2.9 * probability + 0.15 * summer + 0.4 * summer * place.pacific
-    humid = 0.75 - dryness + 0.62 * moist + 0.42 * latent["humidity"] - 0.2 * latent["heat"]
+    dryness = 1.35 - 2.9 * probability + 0.85 * summer + 0.4 * summer * place.pacific
+    humid = 0.85 - dryness + 0.42 * moist + 0.55 * latent["humidity"] - 0.2 * latent["heat"]
     relative_humidity = 0.06 + 0.93 / (1 + np.exp(-humid))
     vapour = relative_humidity * saturation_pressure(temperature)
     specific_humidity = 0.622 * vapour / (surface_pressure(place.elevation) - 0.378 * vapour)
 
-    emissivity = 1.24 * (vapour / temperature) ** (1 / 7)
+    column = 46.5 * vapour / temperature
+    emissivity = 1 - (1 + column) * np.exp(-np.sqrt(1.2 + 3 * column))
     dim = 1 - shade
     longwave = (dim + (1 - dim) * emissivity) * STEFAN_BOLTZMANN * temperature**4
     gust = 0.85 + 0.3 * winter
-    return {
+    forcing = {
         "precipitation": rain,
         "air_temperature": temperature,
         "longwave_down": longwave,
         "shortwave_down": shortwave,
         "specific_humidity": specific_humidity,
-        "wind_u": 0.2 + 0.9 * winter + 2.3 * gust * latent["wind_u"],
-        "wind_v": 0.7 + 0.3 * summer + 2.55 * gust * (0.85 * latent["wind_v"] + 0.53 * latent["heat"]),
+        "wind_u": 0.35 + 0.7 * winter + 0.85 * place.wind[0] + 2.3 * gust * latent["wind_u"],
+        "wind_v": 0.5 + 0.3 * summer + 0.55 * place.wind[1] + 2.55 * gust * (0.85 * latent["wind_v"] + 0.53 * latent["heat"]),
     }
+    return {name: values.astype(np.float32) for name, values in forcing.items()}
 
 
 def _temperature(

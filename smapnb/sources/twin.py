@@ -158,7 +158,7 @@ def _products(world: World, seed: int) -> dict[str, np.ndarray]:
     products["rzsm_smap"] = observers.smap_root_zone(
         place, catchment.layer_mean(0, 100), products["rzsm_truth"], world.time, seed
     )
-    retrieval = observers.smap_surface(place, ground, world.truth, world.true_weather, world.time, seed)
+    retrieval = observers.smap_surface(place, ground, world.truth, world.cover, world.time, seed)
     return products | {"ssm_smap": retrieval.observed, "snow_water_equivalent": world.truth.snow.T}
 
 
