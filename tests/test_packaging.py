@@ -107,3 +107,17 @@ def test_citation_names_the_paper():
     assert [a["family-names"] for a in paper["authors"]] == ["Fang", "Pan", "Shen"]
     assert (paper["volume"], paper["issue"], paper["start"], paper["end"]) == (57, 4, 2221, 2233)
     assert citation["license"] == PROJECT["license"] == "BSD-3-Clause"
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md"])
+def test_commands_and_links_of_the_documents_exist(page):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    asked = set(re.findall(r"(?:^|`)make ([a-z]+)", text, re.MULTILINE))
+    assert asked
+    assert asked <= targets
+    links = {link for link in re.findall(r"\]\(([^)#]+)\)", text) if "://" not in link}
+    missing = [link for link in links if not (ROOT / link).is_file()]
+    assert missing == []
+    profiles = set(re.findall(r"smapnb run ([a-z0-9-]+)", text))
+    assert profiles <= {path.stem for path in (ROOT / "profiles").glob("*.yml")}
