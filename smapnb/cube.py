@@ -28,17 +28,18 @@ from smapnb import profile as profiles
 from smapnb.profile import Data, Profile
 from smapnb.sources import authors_csv, twin
 
-# Measured on a CONUS-sized variable (6321 pixels x 6940 days, 2 cores): a day's map takes 16 ms, a pixel's series
-# 13 ms, 256 series 13 ms, in 476 files. One series a chunk: 1149 ms a map; one day a chunk: 1715 ms a series.
+# Measured on a CONUS-sized variable (6321 pixels x 6940 days, 2 cores): a day takes 16 ms, one series or
+# 256 series 13 ms, in 476 files. One series a chunk: 1149 ms a map; one day a chunk: 1715 ms a series.
 TIME_CHUNK, PIXEL_CHUNK = 366, 256
 TIME_ENCODING = {"units": "days since 1970-01-01", "calendar": "proleptic_gregorian", "dtype": "int64"}
 BLOCK = "block_"
 
-# CF standard names, https://cfconventions.org/standard-names.html; texture by mass and SMAP's statics have none.
+# CF standard names, https://cfconventions.org/standard-names.html; soil texture and SMAP statics have none.
 STANDARD_NAMES = {
     "time": "time",
     "lat": "latitude",
     "lon": "longitude",
+    "depth": "depth",
     "precipitation": "lwe_precipitation_rate",
     "air_temperature": "air_temperature",
     "longwave_down": "surface_downwelling_longwave_flux_in_air",
@@ -52,6 +53,7 @@ STANDARD_NAMES = {
 }
 COORDINATES: dict[str, dict[str, str]] = {
     "time": {"long_name": "UTC day", "axis": "T"},
+    "depth": {"axis": "Z"},
     "pixel": {"long_name": "pixel", "units": "1"},
     "row": {"long_name": "row in EASE-Grid 2.0 global 36 km, from 0 in the north", "units": "1"},
     "col": {"long_name": "column in EASE-Grid 2.0 global 36 km, from 0 in the west", "units": "1"},
@@ -194,9 +196,9 @@ def _real_folder(data: Data, data_root: str | Path | None) -> Path | None:
     folder = root / data.source
     if not folder.is_dir():
         raise CubeError(
-            f"no folder {folder}: the real sample is not here. Let the environment variable SMAPNB_DATA name "
-            f"a folder that holds {data.source}/{authors_csv.ROOT_NAME}/ (year folders, const/, crd.csv): the "
-            "folder example/SMAP/data of github.com/fkwai/geolearn"
+            f"no folder {folder}: the real sample is not here. Let the environment variable SMAPNB_DATA "
+            f"name a folder with {data.source}/{authors_csv.ROOT_NAME}/ in it (year folders, const/, "
+            "crd.csv): the folder example/SMAP/data of github.com/fkwai/geolearn"
         )
     return folder
 

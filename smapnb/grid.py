@@ -6,7 +6,8 @@ source grid that is not regular in longitude and latitude.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.sparse
@@ -106,6 +107,16 @@ class EaseGrid:
     def __repr__(self) -> str:
         return f"EaseGrid({self.km})"
 
+    @property
+    def longitudes(self) -> Floats:
+        """Centres of the columns, degrees east, (columns,)."""
+        return unproject(LEFT + self.cell_size * (np.arange(self.shape[1]) + 0.5), 0)[0]
+
+    @property
+    def latitudes(self) -> Floats:
+        """Centres of the rows, degrees north, descending, (rows,)."""
+        return unproject(0, TOP - self.cell_size * (np.arange(self.shape[0]) + 0.5))[1]
+
     def cell(self, lon: ArrayLike, lat: ArrayLike) -> tuple[Integers, Integers]:
         """Row and column of the cell that holds each point.
 
@@ -185,8 +196,7 @@ class EaseGrid:
         GridError
             Box without a cell centre; a box across 180 degrees must be asked for in two parts.
         """
-        lon = self.center(np.zeros(self.shape[1], dtype=int), np.arange(self.shape[1]))[0]
-        lat = self.center(np.arange(self.shape[0]), np.zeros(self.shape[0], dtype=int))[1]
+        lon, lat = self.longitudes, self.latitudes
         rows = np.flatnonzero((lat > south) & (lat < north))
         cols = np.flatnonzero((lon > west) & (lon < east))
         if not (rows.size and cols.size):
@@ -248,9 +258,7 @@ class AreaWeights:
         """
         field = np.asarray(values)
         if field.shape[-2:] != self.source_shape:
-            raise GridError(
-                f"field of shape {field.shape} does not end in the source grid's {self.source_shape}"
-            )
+            raise GridError(f"field {field.shape} does not end in the source's shape {self.source_shape}")
         dtype = field.dtype if np.issubdtype(field.dtype, np.floating) else np.dtype(np.float64)
         flat = field.reshape(-1, self.weights.shape[1]).T.astype(np.float64)  # (source cells, fields)
         present = ~np.isnan(flat)
@@ -259,7 +267,7 @@ class AreaWeights:
         n_missing = self.n_covering[:, None] - self.covering @ present.astype(np.int64)
         known = (n_missing <= MAX_MISSING * self.n_covering[:, None]) & (area > 0)
         mean = np.divide(total, area, out=np.full(total.shape, np.nan), where=known)
-        return mean.T.reshape(*field.shape[:-2], *self.target_shape).astype(dtype)
+        return mean.T.reshape((*field.shape[:-2], *self.target_shape)).astype(dtype)
 
 
 def area_weights(
@@ -289,18 +297,17 @@ def area_weights(
         Source coordinates that are not evenly spaced, or leave the sphere, or overlap themselves.
     """
     row, col = np.broadcast_arrays(row, col)
-    left, bottom, right, top = (b.ravel() for b in grid.bounds(row, col))
+    west, south, east, north = (b.ravel() for b in grid.bounds_degrees(row, col))
     lon, lat = np.asarray(lon, dtype=np.float64), np.asarray(lat, dtype=np.float64)
-    along_y = _latitude_overlaps(bottom, top, lat)
-    along_x = _longitude_overlaps(left, right, lon)
+    along_y = _latitude_overlaps(south, north, lat)
+    along_x = _longitude_overlaps(west, east, lon)
     return _combine(along_y, along_x, (lat.size, lon.size), row.shape)
 
 
 @dataclass(frozen=True)
 class _Overlaps:
-    """Overlaps of cells with source intervals on one axis, cell by cell; source -1 is beyond the grid."""
+    """Overlaps of cells with source intervals on one axis, cell by cell; source -1 is beyond the source."""
 
-    cell: Integers
     source: Integers
     part: Floats
     first: Integers
@@ -319,55 +326,48 @@ def _regular(name: str, centres: Floats) -> tuple[float, float]:
     return float(centres[0] - step / 2), float(step)
 
 
-def _intervals(low: Floats, high: Floats, start: float, step: float) -> _Overlaps:
-    """Source intervals ``start + i * step`` that touch [low, high]; `part` is left empty."""
+def _overlaps(
+    low: Floats, high: Floats, start: float, step: float, measure: Callable[[Floats], Floats]
+) -> _Overlaps:
+    """Intervals ``start + i * step`` that touch [low, high], and the part of its measure that each covers."""
     begin = np.floor((low - start) / step).astype(np.int64)
     count = np.maximum(np.ceil((high - start) / step).astype(np.int64) - begin, 1)
     first = np.cumsum(count) - count
     cell = np.repeat(np.arange(low.size), count)
     source = np.arange(cell.size) - first[cell] + begin[cell]
-    return _Overlaps(cell, source, np.empty(cell.size), first, count)
+    bottom, top = measure(low), measure(high)
+    lower, upper = measure(start + step * source), measure(start + step * (source + 1))
+    overlap = np.minimum(upper, top[cell]) - np.maximum(lower, bottom[cell])
+    return _Overlaps(source, np.maximum(overlap, 0) / (top - bottom)[cell], first, count)
 
 
-def _latitude_overlaps(bottom: Floats, top: Floats, lat: Floats) -> _Overlaps:
+def _latitude_overlaps(south: Floats, north: Floats, lat: Floats) -> _Overlaps:
     start, step = _regular("latitude", lat)
     if np.abs(lat).max() > 90 + SLIVER:
         raise GridError(f"latitude of the source grid reaches {lat[np.abs(lat).argmax()]}")
-    descends, n = step < 0, lat.size
+    n, descends = lat.size, step < 0
     if descends:
         start, step = start + n * step, -step
-    south, north = unproject(0, bottom)[1], unproject(0, top)[1]
-    touched = _intervals(south, north, start, step)
-    edges = np.clip(start + step * np.stack([touched.source, touched.source + 1]), -90, 90)
-    low, high = project(0, edges)[1]
-    overlap = np.minimum(high, top[touched.cell]) - np.maximum(low, bottom[touched.cell])
-    part = np.maximum(overlap, 0) / (top - bottom)[touched.cell]
-    known = (touched.source >= 0) & (touched.source < n)
-    source = np.where(known, n - 1 - touched.source if descends else touched.source, -1)
-    return _Overlaps(touched.cell, source, part, touched.first, touched.count)
+    touched = _overlaps(south, north, start, step, lambda edge: project(0, np.clip(edge, -90, 90))[1])
+    return _named(touched, n - 1 - touched.source if descends else touched.source, n)
 
 
-def _longitude_overlaps(left: Floats, right: Floats, lon: Floats) -> _Overlaps:
+def _longitude_overlaps(west: Floats, east: Floats, lon: Floats) -> _Overlaps:
     start, step = _regular("longitude", lon)
     n = lon.size
     if step < 0:
         raise GridError("longitude of the source grid must ascend; roll a grid that breaks inside first")
     if lon[0] < -180 - step or lon[-1] > 360 + step or n * step > 360 + 0.01 * step:
-        raise GridError(
-            f"longitude of the source grid, {lon[0]}..{lon[-1]}, leaves -180..360 or overlaps itself"
-        )
-    cyclic = abs(n * step - 360) <= 0.01 * step
-    west, east = unproject(left, 0)[0], unproject(right, 0)[0]
+        raise GridError(f"longitude of the source, {lon[0]}..{lon[-1]}, leaves -180..360 or overlaps itself")
     # Cells are moved by whole turns to lie around the middle of the source.
-    turns = 360 * np.round((start + n * step / 2 - (west + east) / 2) / 360)
-    west, east = west + turns, east + turns
-    touched = _intervals(west, east, start, step)
-    low, high = start + step * touched.source, start + step * (touched.source + 1)
-    overlap = np.minimum(high, east[touched.cell]) - np.maximum(low, west[touched.cell])
-    part = np.maximum(overlap, 0) / (east - west)[touched.cell]
-    known = (touched.source >= 0) & (touched.source < n)
-    source = touched.source % n if cyclic else np.where(known, touched.source, -1)
-    return _Overlaps(touched.cell, source, part, touched.first, touched.count)
+    turn = 360 * np.round((start + n * step / 2 - (west + east) / 2) / 360)
+    touched = _overlaps(west + turn, east + turn, start, step, lambda edge: edge)
+    cyclic = abs(n * step - 360) <= 0.01 * step
+    return _named(touched, touched.source % n if cyclic else touched.source, n)
+
+
+def _named(touched: _Overlaps, source: Integers, n: int) -> _Overlaps:
+    return replace(touched, source=np.where((source >= 0) & (source < n), source, -1))
 
 
 def _combine(
