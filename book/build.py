@@ -1,7 +1,8 @@
-"""Put the executed notebooks of some runs into the book, build the HTML with Jupyter Book 1.x and check that it is whole.
+"""Put the executed notebooks of some runs into the book, build the HTML with Jupyter Book 1.x and check that
+it is whole.
 
-``python -m book.build --profiles twin conus412-quick`` writes ``_build/html``. It runs no notebook (``smapnb run`` does)
-and never finishes quietly with a page missing.
+``python -m book.build --profiles twin conus412-quick`` writes ``_build/html``. It runs no notebook (``smapnb
+run`` does) and never finishes quietly with a page missing.
 """
 
 from __future__ import annotations
@@ -27,9 +28,10 @@ KERNEL_MODEL = '"panel.models.browser.BrowserInfo"'
 SMALLEST_PAGE = 5_000  # bytes; the theme's frame alone is larger, an empty file is not
 BANNER = """:::{{admonition}} Synthetic
 :class: warning synthetic-banner
-Every number, map and series on this page comes from the simulation experiment `{name}` ({title}), in which the truth is
-known by construction. Nothing here is an observation or a finding about the world; see {{doc}}`/twin`.
-:::"""
+Every number, map and series on this page comes from the simulation experiment `{name}` ({title}), in which
+the truth is known by construction. Nothing here is an observation or a finding about the world; see
+{{doc}}`/twin`. :::
+"""
 
 
 class BookError(RuntimeError):
@@ -67,7 +69,9 @@ def check_executed(notebook: nbformat.NotebookNode, path: Path) -> None:
 
 
 def without_kernel_parts(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """Return `notebook` without the invisible outputs through which Panel would talk to a kernel that a page lacks."""
+    """Return `notebook` without the invisible outputs through which Panel would talk to a kernel that a page
+    lacks.
+    """
     for cell in notebook.cells:
         if cell.cell_type == "code":
             html = ["".join(o.get("data", {}).get("text/html", "")) for o in cell.outputs]
@@ -77,7 +81,9 @@ def without_kernel_parts(notebook: nbformat.NotebookNode) -> nbformat.NotebookNo
 
 
 def settings(name: str) -> tuple[Profile, Path | None]:
-    """Profile of run `name` and the file that recorded it: as it was run, or, where it was not, as the profile says."""
+    """Profile of run `name` and the file that recorded it: as it was run, or, where it was not, as the
+    profile says.
+    """
     recorded = run_folder(name) / "provenance.json"
     if not recorded.is_file():
         return load(name, folder=ROOT / "profiles"), None
@@ -85,7 +91,8 @@ def settings(name: str) -> tuple[Profile, Path | None]:
 
 
 def collect(name: str, book: Path) -> list[str]:
-    """Copy the executed notebooks of run `name` into ``book/executed/<name>`` and write the page that introduces them.
+    """Copy the executed notebooks of run `name` into ``book/executed/<name>`` and write the page that
+    introduces them.
 
     Returns
     -------
@@ -111,36 +118,46 @@ def collect(name: str, book: Path) -> list[str]:
 
 
 def introduction(profile: Profile, chapters: Sequence[str]) -> str:
-    """Text of a profile's first page: what the run is, or in one line that it was not made and how to make it."""
+    """Text of a run's first page: what it is, or in one line that it was not made and how to make it."""
     title = f"# {profile.title}\n\n"
     if not chapters:
-        need = "" if profile.synthetic else " with `SMAPNB_DATA` naming the folder of the real data ({doc}`/data`)"
-        return title + f"This profile was not run when the book was built; `smapnb run {profile.name}`{need} makes its chapters.\n"
-    banner = BANNER.format(name=profile.name, title=profile.title) + "\n\n" if profile.synthetic else ""
-    periods = "\n".join(
-        f"| {label} | {period.start} | {period.end} |"
-        for label, period in (
-            ("data", profile.data),
-            ("training", profile.training),
-            ("hindcast", profile.hindcast),
-            ("evaluation", profile.evaluation),
+        need = "" if profile.synthetic else " with `SMAPNB_DATA` naming the folder of the data ({doc}`/data`)"
+        command = f"`smapnb run {profile.name}`"
+        return (
+            f"{title}This profile was not run when the book was built; {command}{need} makes its chapters.\n"
         )
-    )
-    settings = yaml.safe_dump(profile.model_dump(mode="json"), sort_keys=False, default_flow_style=None, width=100)
+    banner = BANNER.format(name=profile.name, title=profile.title) + "\n\n" if profile.synthetic else ""
+    periods = {
+        "data": profile.data,
+        "training": profile.training,
+        "hindcast": profile.hindcast,
+        "evaluation": profile.evaluation,
+    }
+    rows = "\n".join(f"| {label} | {days.start} | {days.end} |" for label, days in periods.items())
+    targets = " and ".join({"surface": "surface", "rootzone": "root-zone"}[t] for t in profile.targets)
+    everything = yaml.safe_dump(profile.model_dump(mode="json"), sort_keys=False, default_flow_style=None)
     return (
-        f"{title}{banner}The run `{profile.name}` trains {', '.join(profile.targets)} moisture under the rule set "
+        f"{title}{banner}The run `{profile.name}` trains {targets} moisture under the rule set "
         f"`{profile.rules}` ({{doc}}`/paper`).\n\n"
-        f"| period | first day | last day |\n|---|---|---|\n{periods}\n\n"
+        f"| period | first day | last day |\n|---|---|---|\n{rows}\n\n"
         f"```{{run-table}} {profile.name}\n```\n\n"
-        f":::{{dropdown}} The whole profile, defaults included\n```yaml\n{settings}```\n:::\n"
+        f":::{{dropdown}} The whole profile, defaults included\n```yaml\n{everything}```\n:::\n"
     )
+
+
+def run_entry(pages: Sequence[str]) -> dict[str, Any]:
+    """Entry of one run in the table of contents: its first page and, below it, the notebooks."""
+    first, *notebooks = pages
+    below = {"sections": [{"file": page} for page in notebooks]} if notebooks else {}
+    return {"file": first, **below}
 
 
 def fill_toc(toc: dict[str, Any], pages: dict[str, list[str]]) -> dict[str, Any]:
-    """Return `toc` with the ``executed/`` entries of each part replaced by the pages of the profiles that belong there.
+    """Return `toc` with the ``executed/`` entries of each part replaced by the pages of the profiles that
+    belong there.
 
-    A part belongs to a profile when it globs it; a profile that no part globs goes to the part of its kind: with the
-    twin when it is synthetic, with the real sample when not.
+    A part belongs to a profile when it globs it; a profile that no part globs goes to the part of its kind:
+    with the twin when it is synthetic, with the real sample when not.
     """
     parts, placed = [], set()
     for part in toc["parts"]:
@@ -150,7 +167,7 @@ def fill_toc(toc: dict[str, Any], pages: dict[str, list[str]]) -> dict[str, Any]
             names = [n for n in pages if load(n, folder=ROOT / "profiles").synthetic == synthetic]
             placed.update(names)
             prose = [c for c in part["chapters"] if "glob" not in c]
-            part = {**part, "chapters": [*prose, *({"file": page} for name in names for page in pages[name])]}
+            part = {**part, "chapters": [*prose, *(run_entry(pages[name]) for name in names)]}
         if part["chapters"]:
             parts.append(part)
     lost = sorted(set(pages) - placed)
@@ -161,7 +178,9 @@ def fill_toc(toc: dict[str, Any], pages: dict[str, list[str]]) -> dict[str, Any]
 
 def expected_pages(toc: dict[str, Any]) -> list[str]:
     """Every page that the table of contents promises, without suffix."""
-    return [toc["root"], *(chapter["file"] for part in toc["parts"] for chapter in part["chapters"])]
+    chapters = [chapter for part in toc["parts"] for chapter in part["chapters"]]
+    sections = [section["file"] for chapter in chapters for section in chapter.get("sections", [])]
+    return [toc["root"], *(chapter["file"] for chapter in chapters), *sections]
 
 
 def check_pages(toc: dict[str, Any], html: Path) -> None:
@@ -173,16 +192,20 @@ def check_pages(toc: dict[str, Any], html: Path) -> None:
         Naming each page that is missing or too small to be one.
     """
     wanted = [html / f"{page}.html" for page in expected_pages(toc)]
-    lacking = [str(p.relative_to(html)) for p in wanted if not p.is_file() or p.stat().st_size < SMALLEST_PAGE]
+    lacking = [
+        str(p.relative_to(html)) for p in wanted if not p.is_file() or p.stat().st_size < SMALLEST_PAGE
+    ]
     if lacking:
         raise BookError(f"{html}: pages missing or empty: {', '.join(lacking)}")
 
 
 def jupyter_book(book: Path, toc: Path, out: Path) -> list[str]:
-    """Command that builds the HTML; refuses another major version, which would write nothing and not say so."""
+    """Command that builds the HTML; refuses another major version, which would write nothing in silence."""
     version = metadata.version("jupyter-book")
     if not version.startswith("1."):
-        raise BookError(f"jupyter-book {version} is installed; the book needs version 1 (pip install 'jupyter-book<2')")
+        raise BookError(
+            f"jupyter-book {version} is installed; the book needs version 1 (pip install 'jupyter-book<2')"
+        )
     run = "from jupyter_book.cli.main import main; main()"  # the package has no __main__
     command = [sys.executable, "-c", run, "build", str(book), "--config", str(ROOT / "_config.yml")]
     return [*command, "--toc", str(toc), "--path-output", str(out), "-W", "--keep-going", "--all", "-q"]
@@ -195,7 +218,9 @@ def plain_sphinx(book: Path, toc: Path, out: Path) -> list[str]:
     return [sys.executable, "-m", "sphinx", *settings, "-W", "--keep-going", "-E", "-a", "-q", *build]
 
 
-def build(profiles: Sequence[str], out: Path = ROOT, book: Path = ROOT / "book", engine: str = "jupyter-book") -> Path:
+def build(
+    profiles: Sequence[str], out: Path = ROOT, book: Path = ROOT / "book", engine: str = "jupyter-book"
+) -> Path:
     """Build the book with the chapters of `profiles` and return the folder of the HTML, ``out/_build/html``.
 
     Raises

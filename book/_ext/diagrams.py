@@ -1,7 +1,7 @@
 """``{information-flow} PROFILE``, ``{lstm-unit}`` and ``{record-lengths}``: schematic figures as inline SVG.
 
-They take their colours from the page (custom.css), so that light and dark readers see the same; they show no data.
-The flow is drawn from the profile, hence cannot drift from what a run does.
+They take their colours from the page (custom.css), so that light and dark readers see the same; they show no
+data. The flow is drawn from the profile, hence cannot drift from what a run does.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from smapnb.profile import Profile, load
 PROFILES = Path(__file__).resolve().parents[2] / "profiles"
 LINE = 15  # height of a line of text
 HEAD = (
-    '<defs><marker id="{id}" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
-    '<path d="M0 0 L8 4 L0 8 z" class="d-head"/></marker></defs>'
+    '<defs><marker id="{id}" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" '
+    'orient="auto"><path d="M0 0 L8 4 L0 8 z" class="d-head"/></marker></defs>'
 )
 
 
@@ -37,7 +37,8 @@ class Drawing:
         base, _, index = words.partition("^")
         raised = f'<tspan dy="-5" class="d-index">{escape(index)}</tspan>' if index else ""
         self.parts.append(
-            f'<text x="{x}" y="{y}" text-anchor="{anchor}" class="d-text {kind}">{escape(base)}{raised}</text>'
+            f'<text x="{x}" y="{y}" text-anchor="{anchor}" class="d-text {kind}">'
+            f"{escape(base)}{raised}</text>"
         )
 
     def box(self, x: float, y: float, w: float, h: float, lines: list[str], kind: str = "") -> None:
@@ -59,7 +60,9 @@ class Drawing:
         self.parts.append(f'<path d="M{path}" class="d-line {kind}"{marker}/>')
 
     def svg(self) -> str:
-        """Give the whole figure as HTML; it scrolls sideways where the screen is narrower than its text needs."""
+        """Give the whole figure as HTML; it scrolls sideways where the screen is narrower than its text
+        needs.
+        """
         label = escape(self.description, quote=True)
         return (
             f'<div class="diagram" tabindex="0"><svg viewBox="0 0 {self.width} {self.height}" role="img" '
@@ -73,7 +76,9 @@ def wrap(names: list[str], width: int) -> list[str]:
 
 
 def information_flow(profile: Profile) -> str:
-    """Draw which data reach which model of `profile` and what is compared with what (after the paper's Fig. 1)."""
+    """Draw which data reach which model of `profile` and what is compared with what (after the paper's Fig.
+    1).
+    """
     twin = profile.synthetic
     weather = "Synthetic weather" if twin else "NLDAS-2 forcing"
     target = "Synthetic SMAP" if twin else "SMAP"
@@ -86,9 +91,9 @@ def information_flow(profile: Profile) -> str:
         f"flow-{profile.name}",
         760,
         height,
-        f"Information flow of the profile {profile.name}: {weather} drives the land model Noah and, together with "
-        f"static attributes, the LSTM; {target} is the only target that the LSTM learns from; the LSTM's hindcast, "
-        "Noah and their mean are each held against in situ measurements.",
+        f"Information flow of the profile {profile.name}: {weather} drives the land model Noah and, together "
+        f"with static attributes, the LSTM; {target} is the only target that the LSTM learns from; the "
+        "LSTM's hindcast, Noah and their mean are each held against in situ measurements.",
     )
     d.box(10, 20, 220, tall[0], [weather, *forcing], "d-forcing")
     d.box(10, y_static, 220, tall[1], ["Static attributes", *statics])
@@ -105,7 +110,9 @@ def information_flow(profile: Profile) -> str:
     d.box(520, middle - 24, 90, 48, ["Comb", "plain mean"])
     d.arrow((440, noah), (565, noah), (565, middle - 26))
     d.arrow((440, lstm), (565, lstm), (565, middle + 26))
-    d.box(650, middle - 60, 100, 120, ["In situ", "core sites,", "climate", "reference", "network"], "d-insitu")
+    d.box(
+        650, middle - 60, 100, 120, ["In situ", "core sites,", "climate", "reference", "network"], "d-insitu"
+    )
     d.arrow((610, middle), (648, middle), kind="d-dashed")
     d.arrow((565, noah), (700, noah), (700, middle - 62), kind="d-dashed")
     d.arrow((565, lstm), (700, lstm), (700, middle + 62), kind="d-dashed")
@@ -114,15 +121,17 @@ def information_flow(profile: Profile) -> str:
 
 
 def lstm_unit() -> str:
-    """Draw the paper's LSTM unit, equations 1 to 8, beside a simple recurrent unit (after the paper's Fig. 2)."""
+    """Draw the paper's LSTM unit, equations 1 to 8, beside a simple recurrent unit (after the paper's Fig.
+    2).
+    """
     d = Drawing(
         "lstm",
         760,
         360,
-        "Left: a simple recurrent unit, h(t) is the tanh of the weighted input and the weighted h(t-1). Right: the "
-        "LSTM unit. The raw input passes a ReLU layer; dropout D acts on it and on h(t-1). They feed the candidate g "
-        "(tanh) and the gates i, f and o (sigmoid). The memory s(t) is s(t-1) times f plus D(g) times i; h(t) is "
-        "tanh(s) times o, and a linear layer gives y(t).",
+        "Left: a simple recurrent unit, h(t) is the tanh of the weighted input and the weighted h(t-1). "
+        "Right: the LSTM unit. The raw input passes a ReLU layer; dropout D acts on it and on h(t-1). They "
+        "feed the candidate g (tanh) and the gates i, f and o (sigmoid). The memory s(t) is s(t-1) times f "
+        "plus D(g) times i; h(t) is tanh(s) times o, and a linear layer gives y(t).",
     )
     d.text(100, 22, "Simple recurrent unit", "d-bold")
     d.node(100, 190, "tanh", "d-lstm", 24)
@@ -158,7 +167,6 @@ def _memory(d: Drawing) -> None:
     d.box(628, 234, 48, 26, ["W, b"])
     d.arrow((652, 260), (652, 296))
     d.text(652, 314, "y^(t)")
-    d.text(690, 314, "moisture", "d-small", "start")
 
 
 def _gates(d: Drawing) -> None:
@@ -188,13 +196,14 @@ def _gates(d: Drawing) -> None:
     d.text(425, 337, "D: constant dropout mask, ⊙: product", "d-small", "start")
 
 
-# Spans of the records. NLDAS-2: starts 1979; climate reference network: first soil probes 2009; SMAP: first data
-# 31 March 2015; hindcast: the authors' scripts run April 2000 to March 2018 (book page "The paper in ten minutes").
+# Spans of the records. NLDAS-2: starts 1979; climate reference network: first soil probes 2009; SMAP: first
+# data 31 March 2015; hindcast: the authors' scripts run April 2000 to March 2018 (book page "The paper in ten
+# minutes").
 RECORDS = (
     ("NLDAS-2 forcing", 1979.0, 2020.0, "d-forcing", "weather, every day"),
     ("LSTM hindcast", 2000.25, 2018.25, "d-lstm", "moisture, every day"),
-    ("in situ networks", 2009.6, 2020.0, "d-insitu", "the judge"),
-    ("SMAP", 2015.25, 2020.0, "d-smap", "the teacher"),
+    ("in situ networks", 2009.6, 2020.0, "d-insitu", "judge"),
+    ("SMAP", 2015.25, 2020.0, "d-smap", "teacher"),
 )
 
 
@@ -204,8 +213,8 @@ def record_lengths() -> str:
         "records",
         760,
         232,
-        "Lengths of the records: NLDAS-2 forcing from 1979, in situ soil-moisture networks from about 2009, SMAP only "
-        "from 2015; the LSTM learns from SMAP and gives a series from 2000 on.",
+        "Lengths of the records: NLDAS-2 forcing from 1979, in situ soil-moisture networks from about 2009, "
+        "SMAP only from 2015; the LSTM learns from SMAP and gives a series from 2000 on.",
     )
     left, right, first, last = 150, 745, 1979, 2020
 

@@ -1,5 +1,6 @@
-"""Make the built book self-contained: scripts and styles that pages would fetch from a CDN are copied from the installed
-wheels (bokeh, panel) and the addresses rewritten; anything external that is left stops the build. It downloads nothing.
+"""Make the built book self-contained: scripts and styles that pages would fetch from a CDN are copied from
+the installed wheels (bokeh, panel) and the addresses rewritten; anything external that is left stops the
+build. It downloads nothing.
 """
 
 from __future__ import annotations
@@ -24,25 +25,33 @@ PANEL = Path(panel.__file__).parent / "dist"
 CDN = re.compile(
     r"https://cdn\.(?:bokeh\.org/bokeh/release|holoviz\.org/panel/[\w.]+/dist)/[A-Za-z0-9_.@%^/+-]+(?:\?v=[\w.]+)?"
 )
-# sphinx-thebe 0.3.1 declares the same constant twice, an uncaught SyntaxError on every page; thebe is not used here.
+# sphinx-thebe 0.3.1 declares the same constant twice, an uncaught SyntaxError on every page; thebe is not
+# used here.
 THEBE = re.compile(r"<script>const THEBE_JS_URL.*?</script>\s*", re.DOTALL)
-# What makes a browser fetch: elements with an address, imports and url() in inline styles, dynamic imports, and any
-# quoted address of a script or style inside an inline script (loaders keep lists of them).
+# What makes a browser fetch: elements with an address, imports and url() in inline styles, dynamic imports,
+# and any quoted address of a script or style inside an inline script (loaders keep lists of them).
 FETCHING = [
-    re.compile(r"<(?:script|img|iframe|source|video|audio|embed)\b[^>]*?\ssrc=[\"'](https?://[^\"']+)", re.IGNORECASE),
+    re.compile(
+        r"<(?:script|img|iframe|source|video|audio|embed)\b[^>]*?\ssrc=[\"'](https?://[^\"']+)", re.IGNORECASE
+    ),
     re.compile(r"<object\b[^>]*?\sdata=[\"'](https?://[^\"']+)", re.IGNORECASE),
     re.compile(r"@import\s+(?:url\()?[\"']?(https?://[^\"')]+)", re.IGNORECASE),
     re.compile(r"url\(\s*[\"']?(https?://[^\"')]+)", re.IGNORECASE),
     re.compile(r"import\(\s*[\"'](https?://[^\"']+)", re.IGNORECASE),
-    re.compile(r"[\"'](https?://[^\"'\s<>]+\.(?:m?js|css|woff2?|ttf)(?:\?[^\"'\s<>]*)?)[\\]?[\"']", re.IGNORECASE),
+    re.compile(
+        r"[\"'](https?://[^\"'\s<>]+\.(?:m?js|css|woff2?|ttf)(?:\?[^\"'\s<>]*)?)[\\]?[\"']", re.IGNORECASE
+    ),
 ]
 LINK = re.compile(r"<link\b[^>]*>", re.IGNORECASE)
 LINK_ADDRESS = re.compile(r"\shref=[\"'](https?://[^\"']+)", re.IGNORECASE)
-LINK_FETCHES = re.compile(r"\srel=[\"'][^\"']*(?:stylesheet|icon|preload|preconnect|dns-prefetch|modulepreload)", re.IGNORECASE)
+LINK_FETCHES = re.compile(
+    r"\srel=[\"'][^\"']*(?:stylesheet|icon|preload|preconnect|dns-prefetch|modulepreload)", re.IGNORECASE
+)
 
 
 def local_copy(url: str) -> tuple[Path, str]:
-    """File in an installed wheel that `url` names, and where the book keeps it (relative to ``_static/vendor``).
+    """File in an installed wheel that `url` names, and where the book keeps it (relative to
+    ``_static/vendor``).
 
     Raises
     ------
@@ -54,7 +63,9 @@ def local_copy(url: str) -> tuple[Path, str]:
         name = path.split("/release/", 1)[1]
         version = re.search(r"-(\d[\w.]*?)(?=\.min\.js$|\.js$)", name)
         if version and version[1] != bokeh.__version__:
-            raise ExtensionError(f"{url}: made with Bokeh {version[1]}, installed is {bokeh.__version__}: run it again")
+            raise ExtensionError(
+                f"{url}: made with Bokeh {version[1]}, installed is {bokeh.__version__}: run it again"
+            )
         source = BOKEH / name.replace(f"-{bokeh.__version__}", "")
         kept = f"bokeh/{name}"
     else:
@@ -67,7 +78,9 @@ def local_copy(url: str) -> tuple[Path, str]:
 
 
 def vendor(text: str, up: str, destination: Path) -> str:
-    """Rewrite the CDN addresses of one page and copy what they name; `up` leads from the page to the book's root."""
+    """Rewrite the CDN addresses of one page and copy what they name; `up` leads from the page to the book's
+    root.
+    """
 
     def replace(match: re.Match[str]) -> str:
         source, kept = local_copy(match[0])

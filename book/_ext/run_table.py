@@ -1,7 +1,8 @@
-"""``{run-table} [PROFILE ...]``: what was run, when, for how long, with which parameters, device and versions.
+"""``{run-table} [PROFILE ...]``: what was run, when, for how long, with which parameters, device and
+versions.
 
-Read from the executed notebooks in ``executed/<profile>`` and the run's ``provenance.json`` beside them; what neither
-says is shown as "not recorded". It runs and changes nothing.
+Read from the executed notebooks in ``executed/<profile>`` and the run's ``provenance.json`` beside them; what
+neither says is shown as "not recorded". It runs and changes nothing.
 """
 
 from __future__ import annotations
@@ -51,7 +52,13 @@ def notebook_row(path: Path, provenance: dict[str, Any]) -> list[str]:
     end = recorded.get("end") or executed.get("end_time")
     status = "failed" if executed.get("exception") else recorded.get("status", UNKNOWN)
     seconds = recorded.get("seconds") or executed.get("duration")
-    return [path.stem, str(end)[:16].replace("T", " ") if end else UNKNOWN, duration(seconds), parameters, status]
+    return [
+        path.stem,
+        str(end)[:16].replace("T", " ") if end else UNKNOWN,
+        duration(seconds),
+        parameters,
+        status,
+    ]
 
 
 def machine(provenance: dict[str, Any]) -> str:
@@ -76,9 +83,15 @@ def run_section(folder: Path) -> list[nodes.Node]:
     recorded = folder / "provenance.json"
     provenance = json.loads(recorded.read_text(encoding="utf-8")) if recorded.exists() else {}
     kind = "synthetic" if provenance.get("synthetic") else "real data"
-    heading = nodes.paragraph("", "", nodes.strong(text=folder.name), nodes.Text(f" ({kind})" if provenance else ""))
+    heading = nodes.paragraph(
+        "", "", nodes.strong(text=folder.name), nodes.Text(f" ({kind})" if provenance else "")
+    )
     rows = [notebook_row(path, provenance) for path in notebooks]
-    return [heading, table(HEADINGS, rows), nodes.paragraph(text=machine(provenance), classes=["run-machine"])]
+    return [
+        heading,
+        table(HEADINGS, rows),
+        nodes.paragraph(text=machine(provenance), classes=["run-machine"]),
+    ]
 
 
 class RunTable(Directive):
@@ -90,7 +103,9 @@ class RunTable(Directive):
         """Docutils entry point."""
         env = self.state.document.settings.env
         executed = Path(env.srcdir) / "executed"
-        names = self.arguments or sorted({d.split("/")[1] for d in env.found_docs if d.startswith("executed/")})
+        names = self.arguments or sorted(
+            {d.split("/")[1] for d in env.found_docs if d.startswith("executed/")}
+        )
         env.note_reread()  # runs change without the page changing
         return [node for name in names for node in run_section(executed / name)]
 

@@ -1,0 +1,48 @@
+# Thin lines: what they do lives in the package, in book/ and in tests/.
+# Elsewhere: make VENV=/path/to/venv, make book PROFILE=conus412
+VENV ?= .venv
+PYTHON ?= $(shell command -v python3.11 || echo python3)
+PROFILE ?= conus412-quick
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.smapnb-installed
+LAB := $(VENV)/.smapnb-lab-installed
+
+.DEFAULT_GOAL := book
+.PHONY: setup book book-sphinx test lint lab bench clean
+
+setup: $(INSTALLED)
+
+$(INSTALLED): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[book,test,dev]"
+	touch $@
+
+book: setup
+	$(BIN)/python -m book --profile $(PROFILE)
+
+# The same pages without Jupyter Book, from the runs that are there.
+book-sphinx: setup
+	$(BIN)/python -m book --profile $(PROFILE) --no-run --engine sphinx
+
+test: setup
+	$(BIN)/python tests/browser.py
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --dist loadgroup -rs
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q tests/test_notebooks.py -k pair
+
+$(LAB): $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[lab]"
+	touch $@
+
+lab: $(LAB)
+	$(BIN)/jupyter lab notebooks
+
+bench: setup
+	$(BIN)/python -m benchmarks
+
+clean:
+	rm -rf _build book/executed runs build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis

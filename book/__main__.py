@@ -1,0 +1,64 @@
+"""``python -m book``, what ``make book`` does: run the twin and, where its data are found, one real profile;
+build the book.
+
+Data that are not found are said in one line, never an error; a run that fails is one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from collections.abc import Sequence
+
+from book.build import ROOT, BookError, build
+from smapnb.profile import ProfileError, data_root, load
+
+
+def missing_data(name: str) -> str | None:
+    """One line on what profile `name` lacks; None where it can be run."""
+    profile = load(name, folder=ROOT / "profiles")
+    needed = data_root() / "conus412" / "CONUSv4f1" / "crd.csv"
+    if profile.synthetic or needed.is_file():
+        return None
+    return f"{name} is not run: no {needed} (set SMAPNB_DATA; book/data.md says how to get the data)"
+
+
+def execute(name: str) -> None:
+    """Run the notebooks of one profile in a process of its own.
+
+    Raises
+    ------
+    BookError
+        The run failed; its own message stands above.
+    """
+    command = [sys.executable, "-c", "from smapnb.cli import app; app()", "run", name]
+    if subprocess.run(command, cwd=ROOT, check=False).returncode:
+        raise BookError(f"smapnb run {name} failed, see above; no book was built")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line; see ``--help``."""
+    parser = argparse.ArgumentParser(prog="python -m book", description=__doc__)
+    parser.add_argument("--profile", default="conus412-quick", help="the profile beside the twin")
+    parser.add_argument("--no-run", action="store_true", help="build from the runs that are there")
+    parser.add_argument("--engine", choices=["jupyter-book", "sphinx"], default="jupyter-book")
+    chosen = parser.parse_args(arguments)
+    profiles = list(dict.fromkeys(["twin", chosen.profile]))
+    try:
+        for name in profiles:
+            lacking = missing_data(name)
+            if lacking:
+                print(f"book: {lacking}", file=sys.stderr)
+            elif not chosen.no_run:
+                execute(name)
+        html = build(profiles, engine=chosen.engine)
+    except (BookError, ProfileError) as error:
+        print(f"book: {error}", file=sys.stderr)
+        return 1
+    print(f"book: {html / 'index.html'}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
