@@ -151,3 +151,40 @@ def test_explorer_keeps_values_and_gaps_to_a_ten_thousandth(cube, score):
     np.testing.assert_allclose(back, cube["ssm_smap"], atol=5.1e-5)
     with pytest.raises(ValueError, match="not of the same pixels"):
         plot.explorer(score.isel(pixel=slice(1, None)), cube[["ssm_lstm"]], title="t", synthetic=False)
+
+
+@pytest.mark.browser
+def test_a_click_in_the_explorer_shows_that_pixel_without_a_kernel(cube, score, tmp_path):
+    from browser import FLAGS, chromium
+    from playwright.sync_api import sync_playwright
+
+    page_file = tmp_path / "explorer.html"
+    plot.explorer(score, cube[["ssm_smap", "ssm_lstm"]], title="t", synthetic=True).save(
+        page_file, resources="inline"
+    )
+    columns = """() => [...Bokeh.documents[0]._all_models.values()].find(
+        (m) => m.type == "ColumnDataSource" && m.data.time && m.data.ssm_lstm).data"""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium(), args=FLAGS)
+        page = browser.new_page(viewport={"width": 900, "height": 800})
+        errors: list[str] = []
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.goto(page_file.as_uri())
+        page.wait_for_function("() => window.Bokeh && Bokeh.documents.length && Bokeh.documents[0].is_idle")
+        middle = page.evaluate("""() => {
+          const below = (views) => views.flatMap((view) => [view, ...view.children()]);
+          const view = below(below(below([...Bokeh.index.roots])))
+            .find((v) => v.frame && v.model.title.text.includes("click"));
+          const box = view.el.getBoundingClientRect(), frame = view.frame;
+          return [box.x + frame.x_scale.compute(-96), box.y + frame.y_scale.compute(40)];
+        }""")
+        page.mouse.click(*middle)
+        page.wait_for_timeout(500)
+        shown = page.evaluate(
+            f"() => {{ const d = ({columns})(); return [...d.ssm_lstm].concat([...d.ssm_smap]); }}"
+        )
+        browser.close()
+    assert not errors
+    clicked = cube.sel(pixel=13)
+    expected = np.concatenate([clicked["ssm_lstm"], clicked["ssm_smap"]])
+    np.testing.assert_allclose(np.array(shown, dtype=float), expected, atol=5.1e-5)
