@@ -160,7 +160,9 @@ def find(profile: str | Path, folder: Path | None = None) -> Path:
         if candidate.is_file():
             return candidate
     known = sorted(p.stem for p in folder.glob("*.yml"))
-    raise ProfileError(f"no profile {str(profile)!r}: looked for {candidates[0]}; known here: {', '.join(known) or 'none'}")
+    raise ProfileError(
+        f"no profile {str(profile)!r}: looked for {candidates[0]}; known here: {', '.join(known) or 'none'}"
+    )
 
 
 def load(profile: str | Path, overrides: dict[str, Any] | None = None, folder: Path | None = None) -> Profile:

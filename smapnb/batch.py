@@ -1,0 +1,215 @@
+"""From labelled data to tensors: the scaler, the policy for missing values, and random training windows.
+
+The one place where xarray becomes tensor. It knows no network and writes no file.
+
+Missing values: a missing target is not scored (equation 9); a missing forcing or attribute becomes 0 after scaling, the
+mean of the training period, and is counted and logged; an infinite value anywhere, or an input with no value at all, is
+an error.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import NamedTuple, Self
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import xarray as xr
+from torch import Tensor
+
+from smapnb.variables import TABLE
+
+log = logging.getLogger(__name__)
+
+RULES = ("paper-text", "author-code")
+# The authors' scaling ignores the tails: mean and standard deviation of the values between these percentiles.
+TRIM_PERCENT = (10, 90)
+
+
+class BatchError(ValueError):
+    """Values that no tensor may be made of; the message names variable, pixel and date."""
+
+
+@dataclass
+class Scaler:
+    """Mean and standard deviation of each variable over the training period."""
+
+    mean: dict[str, float]
+    std: dict[str, float]
+
+    @classmethod
+    def fit(cls, dataset: xr.Dataset, names: Sequence[str], rules: str = "author-code") -> Self:
+        """Fit to a Dataset that holds the training period (and the training pixels) only.
+
+        Parameters
+        ----------
+        dataset : xarray.Dataset
+            Variables of dimensions (time, pixel) or (pixel).
+        rules : {"author-code", "paper-text"}
+            author-code: statistics of the values between the 10th and the 90th percentile, attributes that are only 0
+            or 1 left as they are (M. Fang's scripts); paper-text: plain mean and standard deviation.
+
+        Raises
+        ------
+        BatchError
+            A variable without any value, or with an infinite one.
+        """
+        if rules not in RULES:
+            raise ValueError(f"rules {rules!r}: one of {RULES}")
+        mean, std = {}, {}
+        for name in names:
+            values = _finite_or_missing(dataset[name]).to_numpy().astype(np.float64).ravel()
+            values = values[~np.isnan(values)]
+            if not values.size:
+                raise BatchError(f"{name}: no value in the training period")
+            mean[name], std[name] = _statistics(values, rules, static="time" not in dataset[name].dims)
+        return cls(mean, std)
+
+    def scale(self, name: str, values: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
+        """(values - mean) / std in float32."""
+        return ((values - self.mean[name]) / self.std[name]).astype(np.float32)
+
+    def unscale(self, name: str, values: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
+        """Back to the units of the table."""
+        return (values * self.std[name] + self.mean[name]).astype(np.float32)
+
+    def to_json(self) -> dict[str, dict[str, float]]:
+        """Plain numbers for the checkpoint; ``Scaler(**scaler.to_json())`` is the way back."""
+        return asdict(self)
+
+
+def _statistics(values: npt.NDArray[np.float64], rules: str, static: bool) -> tuple[float, float]:
+    if rules == "author-code":
+        if static and np.isin(values, (0, 1)).all():
+            return 0.0, 1.0
+        low, high = np.percentile(values, TRIM_PERCENT)
+        trimmed = values[(values >= low) & (values <= high)]
+        values = trimmed if trimmed.std() > 0 else values
+    spread = float(values.std())
+    # A constant input carries nothing: keep it, centred, rather than divide by zero.
+    return float(values.mean()), spread if spread > 0 else 1.0
+
+
+def _finite_or_missing(array: xr.DataArray) -> xr.DataArray:
+    """Refuse an infinite value, naming where it stands."""
+    infinite = np.isinf(array.to_numpy())
+    if infinite.any():
+        raise BatchError(f"{array.name} is infinite {_place(array, np.argwhere(infinite)[0])}")
+    return array
+
+
+def _place(array: xr.DataArray, index: npt.NDArray[np.intp]) -> str:
+    parts = []
+    for dim, i in zip(array.dims, index, strict=True):
+        label = array[dim].to_numpy()[i] if dim in array.coords else i
+        parts.append(
+            f"{'on' if dim == 'time' else f'at {dim}'} {np.datetime_as_string(label, 'D') if dim == 'time' else label}"
+        )
+    return " ".join(parts)
+
+
+class Tensors(NamedTuple):
+    """Scaled data of some pixels and days, float32."""
+
+    forcing: Tensor  # (time, pixel, n_forcing)
+    statics: Tensor  # (pixel, n_statics)
+    target: Tensor  # (time, pixel), 0 where not observed
+    observed: Tensor  # (time, pixel), 1 where observed, else 0
+
+    def inputs(self, days: slice, pixels: slice | Tensor) -> Tensor:
+        """Network input (time, batch, n_forcing + n_statics) of a block."""
+        forcing = self.forcing[days, pixels]
+        statics = self.statics[pixels].expand(forcing.shape[0], -1, -1)
+        return torch.cat([forcing, statics], dim=2)
+
+
+def tensors(
+    dataset: xr.Dataset,
+    scaler: Scaler,
+    forcing: Sequence[str],
+    statics: Sequence[str],
+    target: str | None = None,
+) -> Tensors:
+    """Scale a Dataset and turn it into tensors, by the policy for missing values at the top of this module.
+
+    Raises
+    ------
+    BatchError
+        An infinite value; the message names variable, pixel and date.
+    """
+    days, pixels = dataset.sizes["time"], dataset.sizes["pixel"]
+    x = np.empty((days, pixels, len(forcing)), np.float32)
+    c = np.empty((pixels, len(statics)), np.float32)
+    for k, name in enumerate(forcing):
+        x[:, :, k] = _filled(dataset[name].transpose("time", "pixel"), scaler)
+    for k, name in enumerate(statics):
+        c[:, k] = _filled(dataset[name], scaler)
+    y, observed = np.zeros((days, pixels), np.float32), np.zeros((days, pixels), np.float32)
+    if target is not None:
+        values = _finite_or_missing(dataset[target].transpose("time", "pixel")).to_numpy()
+        observed = (~np.isnan(values)).astype(np.float32)
+        y = np.nan_to_num(scaler.scale(target, values))
+    return Tensors(*(torch.from_numpy(a) for a in (x, c, y, observed)))
+
+
+def _filled(array: xr.DataArray, scaler: Scaler) -> npt.NDArray[np.float32]:
+    values = scaler.scale(str(array.name), _finite_or_missing(array).to_numpy())
+    missing = int(np.isnan(values).sum())
+    if missing:
+        log.info(
+            "%s (%s): %d of %d values missing, set to the training mean",
+            array.name,
+            TABLE[str(array.name)].long_name,
+            missing,
+            values.size,
+        )
+    return np.nan_to_num(values, copy=False)
+
+
+class Windows(NamedTuple):
+    """A batch of training instances."""
+
+    x: Tensor  # (time, batch, n_inputs)
+    y: Tensor  # (time, batch)
+    scored: Tensor  # (time, batch), 1 where the day counts in the loss
+    first_day: Tensor  # (batch,)
+    pixel: Tensor  # (batch,)
+
+
+def draw_windows(
+    data: Tensors, batch: int, seq_length: int, warmup: int = 0, generator: torch.Generator | None = None
+) -> Windows:
+    """Draw `batch` random instances: each `seq_length` scored days of one pixel, run from `warmup` days before.
+
+    Where the record begins less than `warmup` days before the scored days, the run starts with the record and goes on
+    unscored after them, so that all instances have the same length and every day has the same chance to be scored.
+
+    Raises
+    ------
+    BatchError
+        The record is shorter than warm-up and instance together.
+    """
+    days, pixels = data.target.shape
+    length = seq_length + warmup
+    if length > days:
+        raise BatchError(f"an instance of {warmup} + {seq_length} days does not fit into {days} training days")
+    pixel = torch.randint(pixels, (batch,), generator=generator)
+    scored_from = torch.randint(days - seq_length + 1, (batch,), generator=generator)
+    first_day = (scored_from - warmup).clamp(0, days - length)
+    t = first_day + torch.arange(length)[:, None]  # (time, batch)
+    inside = (t >= scored_from) & (t < scored_from + seq_length)
+    statics = data.statics[pixel].expand(length, -1, -1)
+    x = torch.cat([data.forcing[t, pixel], statics], dim=2)
+    return Windows(x, data.target[t, pixel], data.observed[t, pixel] * inside, first_day, pixel)
+
+
+def iterations_per_epoch(pixels: int, days: int, batch: int, seq_length: int) -> int:
+    """Number of batches after which a given pixel-day has been drawn with probability 0.99 (the authors' rule).
+
+    ``ceil(ln 0.01 / ln(1 - batch * seq_length / (pixels * days)))``; 1 when a batch covers everything.
+    """
+    share = batch * seq_length / (pixels * days)
+    return 1 if share >= 0.99 else int(np.ceil(np.log(0.01) / np.log1p(-share)))

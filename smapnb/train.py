@@ -1,0 +1,506 @@
+"""Train the LSTM on the cube's training period: masked loss, optimiser, held-back validation, checkpoints, resume.
+
+It never looks at a day outside ``training.start .. training.end``. Reference: Fang, Pan & Shen (2019), section II-B,
+doi:10.1109/TGRS.2018.2872131.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import platform
+import time
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+import xarray as xr
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from smapnb.batch import BatchError, Scaler, Tensors, Windows, draw_windows, iterations_per_epoch, tensors
+from smapnb.lstm import SoilMoistureLSTM
+from smapnb.profile import Profile, Training, variable
+
+CHECKPOINT, STATE, HISTORY = "checkpoint.safetensors", "training_state.safetensors", "history.csv"
+LEARNING_RATE_RISE = 0.05  # share of the steps over which the cosine schedule first rises
+
+
+class TrainingError(RuntimeError):
+    """Training cannot go on; the message says where it stopped and why."""
+
+
+@dataclass
+class Checkpoint:
+    """All that a hindcast needs: weights of every member, scaler, inputs, target, and the profile that made them."""
+
+    weights: list[dict[str, Tensor]]
+    scaler: Scaler
+    quantity: str
+    forcing: list[str]
+    statics: list[str]
+    profile: dict[str, Any]
+    versions: dict[str, str]
+    forcing_range: dict[str, tuple[float, float]]
+
+    @property
+    def target(self) -> str:
+        """Variable that the network was trained on."""
+        return variable(self.quantity, "smap")  # type: ignore[arg-type]
+
+    def models(self, device: torch.device | str = "cpu") -> list[SoilMoistureLSTM]:
+        """One network a member, in eval mode, on `device`."""
+        training = Training.model_validate(self.profile["training"])
+        models = []
+        for weights in self.weights:
+            model = _network(len(self.forcing) + len(self.statics), training)
+            model.load_state_dict(weights)
+            models.append(model.to(device).eval())
+        return models
+
+    def save(self, path: Path) -> None:
+        """Write weights and metadata as one safetensors file, and the metadata beside it as JSON to read."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        flat = {f"member{m}.{k}": v.contiguous() for m, w in enumerate(self.weights) for k, v in w.items()}
+        about = {
+            "quantity": self.quantity,
+            "forcing": self.forcing,
+            "statics": self.statics,
+            "scaler": self.scaler.to_json(),
+            "forcing_range": self.forcing_range,
+            "profile": self.profile,
+            "versions": self.versions,
+        }
+        text = json.dumps(about, indent=1)
+        _write(path, flat, text)
+        _replace(path.with_suffix(".json"), text.encode())
+
+    @classmethod
+    def load(cls, path: Path) -> Checkpoint:
+        """Read a checkpoint.
+
+        Raises
+        ------
+        TrainingError
+            No such file, or not a checkpoint of smapnb.
+        """
+        flat, text = _read(path)
+        about = json.loads(text)
+        weights: dict[int, dict[str, Tensor]] = {}
+        for key, value in flat.items():
+            member, name = key.split(".", 1)
+            weights.setdefault(int(member.removeprefix("member")), {})[name] = value
+        scaler = Scaler(**about.pop("scaler"))
+        ranges = {k: (v[0], v[1]) for k, v in about.pop("forcing_range").items()}
+        return cls([weights[m] for m in sorted(weights)], scaler, forcing_range=ranges, **about)
+
+
+@dataclass
+class TrainingResult:
+    """What a training leaves behind."""
+
+    checkpoint: Path
+    history: pd.DataFrame = field(repr=False)  # one row an epoch and member
+    seconds: float
+    parameters: int
+    device: str
+
+
+def choose_device(wish: str) -> torch.device:
+    """``auto``: CUDA, then MPS, then CPU, whichever is there; else the device as named."""
+    if wish != "auto":
+        return torch.device(wish)
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def masked_loss(simulated: Tensor, observed: Tensor, scored: Tensor, rho: int, per: str = "rho") -> Tensor:
+    """Equation 9, mean over the batch: squared error on scored days, divided by rho or by the number of those days.
+
+    Parameters
+    ----------
+    simulated, observed, scored : Tensor (time, batch)
+        `scored` is 1 where SMAP observed and the day counts, else 0.
+    rho : int
+        Length of the instance, days.
+    per : {"rho", "observation"}
+    """
+    squares = scored * (simulated - observed) ** 2
+    if per == "rho":
+        return squares.sum(0).mean() / rho
+    return squares.sum() / scored.sum().clamp(min=1)
+
+
+def train(cube: xr.Dataset, profile: Profile, quantity: str, folder: Path, *, progress: bool = True) -> TrainingResult:
+    """Train every member for one target and write ``folder/checkpoint.safetensors`` and ``folder/history.csv``.
+
+    After each epoch the whole state is written, so that a killed run goes on where it was and, on CPU, ends with the
+    very same bits. A finished run of the same profile is not repeated.
+
+    Parameters
+    ----------
+    cube : xarray.Dataset
+        Forcing, statics and the target, dimensions (time, pixel).
+    quantity : {"surface", "rootzone"}
+
+    Raises
+    ------
+    TrainingError
+        A loss that is not finite (with pixel, variable and date of the offending input where there is one).
+    BatchError
+        Values of the cube that no tensor may be made of.
+    """
+    run = _Run(cube, profile, quantity, folder)
+    run.resume()
+    started = time.perf_counter()
+    while run.member < profile.training.members:
+        run.train_member(progress)
+    run.checkpoint().save(folder / CHECKPOINT)
+    run.save_history()
+    parameters = sum(p.numel() for p in run.weights_of_members[0].values())
+    return TrainingResult(
+        folder / CHECKPOINT,
+        run.history_frame(),
+        run.seconds + time.perf_counter() - started,
+        parameters,
+        str(run.device),
+    )
+
+
+class _Run:
+    """The state of a training: data, the member at work, and what is already done."""
+
+    def __init__(self, cube: xr.Dataset, profile: Profile, quantity: str, folder: Path):
+        self.profile, self.quantity, self.folder = profile, quantity, folder
+        self.settings, self.inputs = profile.training, profile.inputs
+        self.device = choose_device(self.settings.device)
+        target = variable(quantity, "smap")  # type: ignore[arg-type]
+        names = [*self.inputs.forcing, *self.inputs.statics, target]
+        span = slice(str(self.settings.start), str(self.settings.end))
+        data = cube[names].sel(time=span).load()
+        if not data.sizes["time"]:
+            raise TrainingError(f"the cube has no day in the training period {span.start}..{span.stop}")
+        held_pixels, held_months = held_back(data, profile)
+        self.labels = data[["time", "pixel"]]
+        training_pixels = data.isel(pixel=~held_pixels)
+        self.scaler = Scaler.fit(training_pixels, names, profile.rules)
+        self.ranges = {
+            n: (float(training_pixels[n].min()), float(training_pixels[n].max())) for n in self.inputs.forcing
+        }
+        self.all = tensors(data, self.scaler, self.inputs.forcing, self.inputs.statics, target)
+        self.held_pixels, self.held_months = torch.from_numpy(held_pixels), torch.from_numpy(held_months)
+        self.pixels = torch.nonzero(~self.held_pixels)[:, 0]
+        self.data = Tensors(
+            self.all.forcing[:, self.pixels],
+            self.all.statics[self.pixels],
+            self.all.target[:, self.pixels],
+            self.all.observed[:, self.pixels] * ~self.held_months[:, None],
+        )
+        self.member, self.epoch, self.seconds = 0, 0, 0.0
+        self.weights_of_members: list[dict[str, Tensor]] = []
+        self.history: list[dict[str, float]] = []
+        self._start_member()
+
+    # -- one member ------------------------------------------------------------------------------------------------
+
+    def _start_member(self) -> None:
+        settings = self.settings
+        self.generator = torch.Generator().manual_seed(settings.seed + self.member)
+        n_inputs = len(self.inputs.forcing) + len(self.inputs.statics)
+        self.model = _network(n_inputs, settings, self.generator).to(self.device).train()
+        self.average = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
+        self.optimiser = _optimiser(self.model, settings)
+        self.seq_length = settings.seq_length[self.member % len(settings.seq_length)]
+        days, pixels = self.data.target.shape
+        self.iterations = settings.iterations_per_epoch or iterations_per_epoch(
+            pixels, days, settings.batch_size, self.seq_length
+        )
+        self.best: tuple[float, int] = (math.inf, 0)
+        self.best_weights: dict[str, Tensor] = {}
+
+    def train_member(self, progress: bool) -> None:
+        """Train the member at work to its end, from the epoch where it stands."""
+        settings = self.settings
+        label = f"{self.quantity} {self.member + 1}/{settings.members}"
+        bar = tqdm(total=settings.epochs, initial=self.epoch, desc=label, disable=not progress, unit="epoch")
+        while self.epoch < settings.epochs and not self._out_of_patience():
+            started = time.perf_counter()
+            loss = float(np.mean([self._step(self.epoch * self.iterations + k) for k in range(self.iterations)]))
+            self.epoch += 1
+            row = {"member": self.member, "epoch": self.epoch, "loss": loss}
+            if self.epoch % settings.validation.every == 0 or self.epoch == settings.epochs:
+                row |= self._validate()
+            self.seconds += time.perf_counter() - started
+            self.history.append(row | {"seconds": self.seconds})
+            self._save_state()
+            bar.update()
+            bar.set_postfix(loss=f"{loss:.4f}")
+        bar.close()
+        self.weights_of_members.append(self.best_weights or self._weights())
+        self.member, self.epoch = self.member + 1, 0
+        if self.member < settings.members:
+            self._start_member()
+        self._save_state()
+
+    def _step(self, step: int) -> float:
+        settings = self.settings
+        windows = draw_windows(self.data, settings.batch_size, self.seq_length, settings.warmup, self.generator)
+        x = windows.x
+        if settings.forcing_noise:
+            n = len(self.inputs.forcing)
+            x[..., :n] += settings.forcing_noise * torch.randn(x[..., :n].shape, generator=self.generator)
+        masks = self.model.draw_masks(settings.batch_size, self.generator)
+        for group in self.optimiser.param_groups:
+            group["lr"] = learning_rate(step, self.iterations * settings.epochs, settings)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=settings.mixed_precision):
+            y = self.model(x.to(self.device), masks)
+        loss = masked_loss(
+            y.float(),
+            windows.y.to(self.device),
+            windows.scored.to(self.device),
+            self.seq_length,
+            settings.loss_per,
+        )
+        if not math.isfinite(loss.item()):
+            raise TrainingError(self._why_not_finite(windows, step))
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        if settings.gradient_clip is not None:
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), settings.gradient_clip)
+        self.optimiser.step()
+        self._update_average(step)
+        return loss.item()
+
+    def _update_average(self, step: int) -> None:
+        # The decay grows with the steps, so that the first weights, which are random, are soon forgotten.
+        decay = min(self.settings.weight_average, (1 + step) / (10 + step))
+        for name, value in self.model.state_dict().items():
+            self.average[name].lerp_(value, 1 - decay)
+
+    def _weights(self) -> dict[str, Tensor]:
+        return {k: v.detach().cpu().clone() for k, v in self.average.items()}
+
+    def _why_not_finite(self, windows: Windows, step: int) -> str:
+        where = f"the loss is not finite at step {step} of member {self.member + 1} ({self.quantity})"
+        worst = windows.x.abs().nan_to_num(nan=math.inf)
+        t, b, k = (int(i) for i in np.unravel_index(int(worst.argmax()), worst.shape))
+        name = [*self.inputs.forcing, *self.inputs.statics][k]
+        day = self.labels.time.to_numpy()[int(windows.first_day[b]) + t]
+        pixel = self.labels.pixel.to_numpy()[int(self.pixels[windows.pixel[b]])]
+        return (
+            f"{where}; the largest input of the batch is {name} at pixel {pixel} on {np.datetime_as_string(day, 'D')}: "
+            f"{float(windows.x[t, b, k]):.4g} standard deviations from the training mean. If that value is sound, "
+            "lower training.learning_rate or set training.gradient_clip."
+        )
+
+    # -- validation ------------------------------------------------------------------------------------------------
+
+    def _validate(self) -> dict[str, float]:
+        """RMSE (m3 m-3) on what is held back of the training period, without dropout, from a zero state."""
+        groups = {
+            "validation_rmse_pixels": self.held_pixels.expand(len(self.held_months), -1),
+            "validation_rmse_months": self.held_months[:, None] & ~self.held_pixels,
+        }
+        if not any(bool(mask.any()) for mask in groups.values()):
+            return {}
+        squares = self._squared_errors()
+        observed = self.all.observed.bool()
+        row = {k: float(squares[m & observed].mean().sqrt()) for k, m in groups.items() if bool((m & observed).any())}
+        pooled = groups["validation_rmse_pixels"] | groups["validation_rmse_months"]
+        row["validation_rmse"] = float(squares[pooled & observed].mean().sqrt())
+        if row["validation_rmse"] < self.best[0]:
+            self.best = (row["validation_rmse"], self.epoch)
+            self.best_weights = self._weights() if self.settings.validation.patience else {}
+        return row
+
+    @torch.no_grad()
+    def _squared_errors(self) -> Tensor:
+        model = _network(len(self.inputs.forcing) + len(self.inputs.statics), self.settings)
+        model.load_state_dict(self._weights())
+        model.to(self.device).eval()
+        needed = self.held_pixels if not bool(self.held_months.any()) else torch.ones_like(self.held_pixels)
+        out = torch.zeros_like(self.all.target)
+        for block in torch.nonzero(needed)[:, 0].split(128):
+            y = model(self.all.inputs(slice(None), block).to(self.device)).cpu()
+            out[:, block] = ((y - self.all.target[:, block]) * self.scaler.std[self._target]) ** 2
+        return out
+
+    @property
+    def _target(self) -> str:
+        return variable(self.quantity, "smap")  # type: ignore[arg-type]
+
+    def _out_of_patience(self) -> bool:
+        patience = self.settings.validation.patience
+        waited = (self.epoch - self.best[1]) / self.settings.validation.every
+        return patience is not None and self.best[1] > 0 and waited >= patience
+
+    # -- on disk ---------------------------------------------------------------------------------------------------
+
+    def checkpoint(self) -> Checkpoint:
+        """The finished members with all that a hindcast needs."""
+        return Checkpoint(
+            self.weights_of_members,
+            self.scaler,
+            self.quantity,
+            self.inputs.forcing,
+            self.inputs.statics,
+            self.profile.model_dump(mode="json"),
+            _versions(),
+            self.ranges,
+        )
+
+    def history_frame(self) -> pd.DataFrame:
+        """One row an epoch and member: loss, validation errors, seconds since the start."""
+        return pd.DataFrame(self.history)
+
+    def save_history(self) -> None:
+        """Write the history as CSV."""
+        _replace(self.folder / HISTORY, self.history_frame().to_csv(index=False).encode())
+
+    def _identity(self) -> dict[str, Any]:
+        """What must be equal for a stored state to belong to this run."""
+        return {
+            "quantity": self.quantity,
+            "rules": self.profile.rules,
+            "data": self.profile.data.model_dump(mode="json"),
+            "inputs": self.inputs.model_dump(mode="json"),
+            "training": self.settings.model_dump(mode="json"),
+            "device": self.device.type,
+        }
+
+    def _save_state(self) -> None:
+        parts: dict[str, Tensor] = {"generator": self.generator.get_state()}
+        for m, weights in enumerate([*self.weights_of_members, self.best_weights]):
+            done = m < len(self.weights_of_members)
+            parts |= {f"{f'member{m}' if done else 'best'}.{k}": v for k, v in weights.items()}
+        parts |= {f"model.{k}": v.cpu() for k, v in self.model.state_dict().items()}
+        parts |= {f"average.{k}": v.cpu() for k, v in self.average.items()}
+        for i, state in self.optimiser.state_dict()["state"].items():
+            parts |= {f"optimiser.{i}.{k}": v.cpu() for k, v in state.items()}
+        about = {
+            "identity": self._identity(),
+            "member": self.member,
+            "epoch": self.epoch,
+            "seconds": self.seconds,
+            "best": self.best,
+            "history": self.history,
+        }
+        _write(self.folder / STATE, {k: v.contiguous().clone() for k, v in parts.items()}, json.dumps(about))
+
+    def resume(self) -> None:
+        """Take up a state that an earlier run of the same settings left in the folder; else start anew."""
+        path = self.folder / STATE
+        if not path.exists():
+            return
+        flat, text = _read(path)
+        about = json.loads(text)
+        if about["identity"] != self._identity():
+            return
+        groups: dict[str, dict[str, Tensor]] = {}
+        for key, value in flat.items():
+            head, _, tail = key.partition(".")
+            groups.setdefault(head, {})[tail] = value
+        self.member, self.epoch, self.seconds = about["member"], about["epoch"], about["seconds"]
+        self.history = about["history"]
+        self.weights_of_members = [groups[f"member{m}"] for m in range(self.member)]
+        if self.member == self.settings.members:
+            return
+        self._start_member()
+        self.best, self.best_weights = tuple(about["best"]), groups.get("best", {})
+        self.model.load_state_dict(groups["model"])
+        self.average = {k: v.to(self.device) for k, v in groups["average"].items()}
+        state: dict[int, dict[str, Tensor]] = {}
+        for key, value in groups.get("optimiser", {}).items():
+            index, name = key.split(".", 1)
+            state.setdefault(int(index), {})[name] = value
+        self.optimiser.load_state_dict(self.optimiser.state_dict() | {"state": state})
+        self.generator.set_state(groups["generator"][""])
+
+
+def held_back(data: xr.Dataset, profile: Profile) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels (pixel,) and days (time,) of the training period that validation keeps from training, as booleans.
+
+    Raises
+    ------
+    TrainingError
+        A month that is not in the training period, or nothing left to train on.
+    """
+    validation = profile.training.validation
+    pixels = data.sizes["pixel"]
+    held = np.zeros(pixels, bool)
+    rng = np.random.default_rng(profile.training.seed)
+    held[rng.permutation(pixels)[: round(validation.pixel_fraction * pixels)]] = True
+    month_of_day = data.indexes["time"].strftime("%Y-%m")
+    absent = sorted(set(validation.months) - set(month_of_day))
+    if absent:
+        raise TrainingError(f"training.validation.months {absent} lie outside the training period")
+    days = np.asarray(month_of_day.isin(validation.months))
+    if held.all() or days.all():
+        raise TrainingError("training.validation holds back everything: nothing is left to train on")
+    return held, days
+
+
+def learning_rate(step: int, steps: int, settings: Training) -> float:
+    """Rate of one step: constant, or a short linear rise and a half cosine down to zero."""
+    if settings.schedule == "constant":
+        return settings.learning_rate
+    rise = max(1, round(LEARNING_RATE_RISE * steps))
+    if step < rise:
+        return settings.learning_rate * (step + 1) / rise
+    return settings.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, steps - rise)))
+
+
+def _network(n_inputs: int, settings: Training, generator: torch.Generator | None = None) -> SoilMoistureLSTM:
+    return SoilMoistureLSTM(n_inputs, settings.hidden_size, settings.dropout, tuple(settings.dropout_on), generator)
+
+
+def _optimiser(model: SoilMoistureLSTM, settings: Training) -> torch.optim.Optimizer:
+    kind = {"adadelta": torch.optim.Adadelta, "adamw": torch.optim.AdamW}[settings.optimiser]
+    return kind(model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
+
+
+def _versions() -> dict[str, str]:
+    packages = ("smapnb", "torch", "numpy", "xarray")
+    return {name: version(name) for name in packages} | {"python": platform.python_version()}
+
+
+def _write(path: Path, flat: dict[str, Tensor], text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.part")
+    save_file(flat, temporary, metadata={"smapnb": text})
+    temporary.replace(path)
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], str]:
+    if not path.exists():
+        raise TrainingError(f"{path}: no such file; run the training notebook first")
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {k: file.get_tensor(k) for k in file.keys()}, file.metadata()["smapnb"]  # noqa: SIM118
+    except Exception as error:
+        raise TrainingError(f"{path}: not a file of smapnb's training ({error})") from error
+
+
+def _replace(path: Path, content: bytes) -> None:
+    temporary = path.with_name(f".{path.name}.part")
+    temporary.write_bytes(content)
+    temporary.replace(path)
+
+
+__all__ = [
+    "BatchError",
+    "Checkpoint",
+    "TrainingError",
+    "TrainingResult",
+    "held_back",
+    "learning_rate",
+    "masked_loss",
+    "train",
+]
