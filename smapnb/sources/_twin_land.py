@@ -1,4 +1,4 @@
-"""The twin's land: static attributes of a pixel, as observed and as they truly are, and the green cover of a day.
+"""The twin's land: static attributes of a pixel, as observed and as they are, and the green cover of a day.
 
 It follows from climate and random fields; everything here is synthetic.
 """
@@ -31,9 +31,10 @@ EVERGREEN, DECIDUOUS, MIXED, OPEN_SHRUB, SAVANNA, GRASS, CROP, URBAN, MOSAIC, BA
 FORESTS = (EVERGREEN, DECIDUOUS, MIXED)
 MOST_WATER = 0.36
 DENSE_WATER_CONTENT = 5.0  # kg m-2: above it SMAP calls vegetation dense (O'Neill et al., SPL3SMP ATBD)
-# Extinction of roots per cm of depth by biome (Jackson et al. 1996, doi 10.1007/BF00333714, table 1).
+# Extinction of roots per cm of depth by biome (Jackson et al. 1996, doi 10.1007/BF00333714, table 1; mixed
+# forest, town and mosaic are ours).
 ROOT_EXTINCTION = {EVERGREEN: 0.976, DECIDUOUS: 0.966, MIXED: 0.970, OPEN_SHRUB: 0.975, SAVANNA: 0.972}
-ROOT_EXTINCTION |= {GRASS: 0.952, CROP: 0.961, URBAN: 0.955, MOSAIC: 0.961, BARREN: 0.975}
+ROOT_EXTINCTION |= {GRASS: 0.943, CROP: 0.961, URBAN: 0.955, MOSAIC: 0.961, BARREN: 0.975}
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class Land:
 
 
 def land(place: Climate, seed: int) -> Land:
-    """Make statics and truth of every pixel: soils by random fields, vegetation by the ratio of rain to warmth."""
+    """Make statics and truth: soils by random fields, vegetation by the ratio of rain to warmth."""
     texture = _texture(place, seed)
     density = (
         1.33
@@ -62,7 +63,7 @@ def land(place: Climate, seed: int) -> Land:
     celsius = place.temperature - FREEZING
     supply = place.precipitation / (0.35 + 0.17 * np.maximum(celsius, 2.0))
     leaf = static_field(place.lon, place.lat, 180, seed, "vegetation")
-    ndvi = np.clip(0.02 + 0.44 * (1 - np.exp(-1.1 * supply**1.6)) * (1 + 0.28 * leaf), 0.03, 0.66)
+    ndvi = np.clip(0.02 + 0.47 * (1 - np.exp(-1.1 * supply**1.6)) * (1 + 0.28 * leaf), 0.03, 0.66)
     # Organic matter follows the greenness, per cent by mass.
     organic = 1.0 + 4.5 * np.clip(ndvi / 0.45, 0, 1)
     wrong = [static_field(place.lon, place.lat, 120, seed, f"soil survey error {i}") for i in range(2)]
@@ -124,14 +125,14 @@ def _land_cover(place: Climate, ndvi: Array, leaf: Array, seed: int) -> Array:
 
 
 def _water_fraction(place: Climate, seed: int) -> Array:
-    """Static water fraction: log-normal, more of it in the wet north and east."""
+    """Draw the static water fraction: log-normal, more of it in the wet north and east."""
     lakes = static_field(place.lon, place.lat, 60, seed, "lakes", smoothness=0.6)
     wet = 1.1 * (place.precipitation - 2) + 0.08 * (place.lat - 38)
-    return np.clip(np.exp(-6.6 + wet + 1.9 * lakes), 0, MOST_WATER)
+    return np.clip(np.exp(-6.8 + wet + 2.2 * lakes), 0, MOST_WATER)
 
 
 def _surface_condition(place: Climate, classes: Array, water: Array, seed: int) -> Array:
-    """Categories of smapnb.variables: 0 none, 1 coast, 3 mountain, 4 water, 5 urban, 6 several."""
+    """Set the categories of smapnb.variables; the twin has no coast (1) and no ice (2)."""
     relief = static_field(place.lon, place.lat, 80, seed, "relief")
     flags = {
         3: (place.elevation > 1500) & (relief > 0.9),
@@ -146,9 +147,10 @@ def _surface_condition(place: Climate, classes: Array, water: Array, seed: int) 
 
 
 def green_cover(greatest: Array, temperature: Array) -> Array:
-    """Green cover of each day, (time, pixel): follows the warmth of the past month between 4 and 17 degrees C.
+    """Let the cover follow the warmth of the past month between 4 and 17 degrees C, (time, pixel).
 
-    After the temperature term of the growing-season index (Jolly et al. 2005, doi 10.1111/j.1365-2486.2005.00930.x).
+    After the temperature term of the growing-season index (Jolly et al. 2005,
+    doi 10.1111/j.1365-2486.2005.00930.x).
     """
     memory = np.exp(-1 / 25)
     warmth = np.empty_like(temperature)

@@ -28,8 +28,8 @@ VALID_RANGE = (0.02, 0.50)  # m3 m-3, of the SPL3SMP retrieval
 def overpass(lon: Array, lat: Array, time: pd.DatetimeIndex) -> NDArray[np.bool_]:
     """Whether the descending (06:00 local) swath covers each pixel on each UTC day, (time, pixel).
 
-    Circular sun-synchronous orbit with SMAP's 8-day repeat; on the descending pass the track bends east of its
-    node by the orbit's geometry less the turning of the Earth.
+    Circular sun-synchronous orbit with SMAP's 8-day repeat; on the descending pass the track bends east of
+    its node by the orbit's geometry less the turning of the Earth.
     """
     phi = np.deg2rad(lat)
     argument = np.pi - np.arcsin(np.sin(phi) / np.sin(INCLINATION))  # of latitude, descending
@@ -62,10 +62,11 @@ class Retrieval:
 
 
 def sensed_moisture(truth: Balance) -> Array:
-    """Truth as L-band sees it, (time, pixel): weights exp(-z/d) with a sensing depth d that shrinks with moisture.
+    """Weight the truth as L-band does, (time, pixel): exp(-z/d), sensing depth d shrinking with moisture.
 
-    d falls from about 5 cm in dry to 1 cm in wet soil (Escorihuela et al. 2010, doi 10.1016/j.rse.2009.12.011, for the
-    wet end; Njoku & Entekhabi 1996, doi 10.1016/0022-1694(95)02970-2, for the dependence).
+    d falls from about 5 cm in dry to 1 cm in wet soil (Escorihuela et al. 2010,
+    doi 10.1016/j.rse.2009.12.011, for the wet end; Njoku & Entekhabi 1996,
+    doi 10.1016/0022-1694(95)02970-2, for the dependence).
     """
     top = truth.layer_mean(0, 5)
     depth = 1.0 + 4.5 * np.clip(1 - top / 0.40, 0, 1) ** 2
@@ -94,7 +95,7 @@ def smap_surface(
     green = ground.statics["ndvi"] - 0.25
     soil_error = static_field(place.lon, place.lat, 150, seed, "SMAP bias, soil")
     gain = np.clip(1.05 + 0.12 * static_field(place.lon, place.lat, 300, seed, "SMAP gain"), 0.7, 1.5)
-    offset = 0.055 + 0.20 * green + 0.12 * (cover - 0.3) + 0.03 * soil_error
+    offset = 0.045 + 0.20 * green + 0.12 * (cover - 0.3) + 0.03 * soil_error
     mean = ground.soil.field_capacity * 0.75
     biased = mean + gain * (sensed - mean) + offset
     noise = 0.014 + 0.008 * np.clip(ground.vegetation_water / 5, 0, 1) + np.where(dense, 0.015, 0.0)
@@ -181,10 +182,10 @@ def land_model(
 def smap_root_zone(
     place: Climate, open_loop: Array, truth: Array, time: pd.DatetimeIndex, seed: int, gain: float = 0.35
 ) -> Array:
-    """Estimate the root zone as SPL4SMGP does: a model with its own errors, drawn towards the truth, complete, daily.
+    """Estimate the root zone as SPL4SMGP does: a model with errors, drawn towards the truth, complete, daily.
 
-    The assimilated part is the truth's anomaly from the model, seen through a 15-day memory with slow errors of its
-    own; the model's climatology stays, as assimilation does not remove bias (Reichle et al. 2017,
+    The assimilated part is the truth's anomaly from the model, seen through a 15-day memory with slow errors
+    of its own; the model's climatology stays, as assimilation does not remove bias (Reichle et al. 2017,
     doi 10.1175/JHM-D-17-0063.1).
     """
     after = np.asarray(time >= LAUNCH)

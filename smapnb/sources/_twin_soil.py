@@ -1,6 +1,6 @@
-"""The twin's ground: soil hydraulics, reference evaporation, and a layered daily water and heat balance that closes.
+"""The twin's ground: soil hydraulics, reference evaporation, a layered daily water and heat balance.
 
-The same balance serves the truth and the land models; what differs is handed in. It observes nothing.
+The water balance closes; it serves the truth and the land models alike. Nothing here observes anything.
 """
 
 from __future__ import annotations
@@ -37,7 +37,9 @@ class Soil:
 
 
 def hydraulics(sand: Array, clay: Array, organic: Array | float = 2.0) -> Soil:
-    """Soil hydraulics from texture by Saxton & Rawls (2006, doi 10.2136/sssaj2005.0117), equations 1-3, 5, 15-18.
+    """Soil hydraulics from texture by Saxton & Rawls (2006), equations 1-3, 5 and 15-18.
+
+    Reference: doi 10.2136/sssaj2005.0117.
 
     Parameters
     ----------
@@ -91,7 +93,7 @@ def hydraulics(sand: Array, clay: Array, organic: Array | float = 2.0) -> Soil:
 
 
 def reference_evaporation(weather: dict[str, Array], elevation: Array) -> Array:
-    """Reference evaporation, mm d-1, by FAO-56 Penman-Monteith (Allen et al. 1998, equation 6), (time, pixel).
+    """Give the FAO-56 Penman-Monteith reference evaporation (Allen et al. 1998, eq. 6), mm d-1.
 
     Wind is brought from 10 m to 2 m (equation 47); albedo 0.23; long-wave radiation is the forcing's own.
     """
@@ -110,7 +112,7 @@ def reference_evaporation(weather: dict[str, Array], elevation: Array) -> Array:
 
 
 def root_shares(thickness_mm: Array, extinction: Array) -> Array:
-    """Share of the roots in each layer, (pixel, layer): 1 - beta^depth(cm) (Jackson et al. 1996), summing to 1."""
+    """Share the roots among the layers, (pixel, layer): 1 - beta^depth(cm) (Jackson et al. 1996)."""
     bottom_cm = np.cumsum(thickness_mm) / 10
     above = 1 - extinction[:, None] ** bottom_cm[None, :]
     shares = np.diff(above, axis=1, prepend=0.0)
@@ -119,7 +121,7 @@ def root_shares(thickness_mm: Array, extinction: Array) -> Array:
 
 @njit(cache=True)
 def _implicit_diffusion(x, size, between, top, top_value, bottom, bottom_value):
-    """One implicit day of diffusion between layers of `size`; `top` and `bottom` are conductances to the outside."""
+    """One implicit day of diffusion between layers; `top` and `bottom` are conductances to the outside."""
     n = x.size
     right = np.empty(n)
     upper = np.empty(n)
@@ -158,8 +160,8 @@ def _infiltrate(theta, size, porosity, water):
 def _drain(theta, size, frozen, porosity, conductivity, exponent):
     """One day of gravity drainage from the top layer down; return what leaves the lowest layer, mm.
 
-    Exact for one layer: dS/dt = -(K / (porosity size)) S^m has the solution (S0^(1-m) + (m-1) K t / (porosity size))
-    ^(1/(1-m)). A layer gives no more than the next has room for.
+    Exact for one layer: dS/dt = -k S^m with k = K / (porosity size) has the solution
+    S = (S0^(1-m) + (m-1) k t)^(1/(1-m)). A layer gives no more than the next has room for.
     """
     m = 2 * exponent + 3
     n = theta.size
@@ -185,7 +187,10 @@ def _drain(theta, size, frozen, porosity, conductivity, exponent):
 
 @njit(cache=True)
 def _redistribute(theta, size, porosity, conductivity, exponent, suction):
-    """One implicit day of capillary flow: diffusivity of Campbell (1974), doi 10.1097/00010694-197406000-00001."""
+    """One implicit day of capillary flow with the diffusivity that follows from Campbell (1974).
+
+    D = K b psi / theta of doi 10.1097/00010694-197406000-00001; no water crosses the outer faces.
+    """
     n = theta.size
     between = np.empty(n)
     for i in range(n - 1):
@@ -200,8 +205,8 @@ def _redistribute(theta, size, porosity, conductivity, exponent, suction):
 def _take_up(theta, size, frozen, soil, roots, skin, evaporation_demand, transpiration_demand):
     """Take evaporation and transpiration from the layers; return both, mm.
 
-    Evaporation falls below field capacity after Lee & Pielke (1992); transpiration after Feddes et al. (1978), linear
-    between the wilting point and half of the available water.
+    Evaporation falls below field capacity after Lee & Pielke (1992), transpiration below half of the
+    available water linearly down to the wilting point (Feddes et al. 1978).
     """
     capacity, wilting, residual = soil[1], soil[2], soil[3]
     evaporated = 0.0
@@ -351,8 +356,15 @@ def water_balance(
     air = np.ascontiguousarray(weather["air_temperature"].T, dtype=np.float64)
     demand, cover = (np.ascontiguousarray(a.T, dtype=np.float64) for a in (demand, cover))
     properties = np.stack(
-        [soil.porosity, soil.field_capacity, soil.wilting_point, soil.residual]
-        + [soil.exponent, soil.conductivity, soil.suction],
+        (
+            soil.porosity,
+            soil.field_capacity,
+            soil.wilting_point,
+            soil.residual,
+            soil.exponent,
+            soil.conductivity,
+            soil.suction,
+        ),
         axis=1,
     )
     n_pixels, n_days = rain.shape

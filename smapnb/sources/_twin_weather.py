@@ -1,4 +1,4 @@
-"""The twin's weather: random fields in space and time, climate, and the seven forcing variables made from them.
+"""The twin's weather: random fields in space and time, climate, and the seven forcing variables.
 
 It knows no soil and no satellite; everything here is synthetic.
 """
@@ -27,7 +27,7 @@ FORCING_ERROR = {"front": 0.05, "convection": 0.15, "cloud": 0.20, "heat": 0.02,
 
 
 def generator(seed: int, name: str) -> np.random.Generator:
-    """Random stream of one process: depends on the seed and the name only, so processes can be added freely."""
+    """Open the random stream of one process: it depends on the seed and the name only."""
     return np.random.default_rng([seed, zlib.crc32(name.encode())])
 
 
@@ -39,7 +39,7 @@ def pixel_noise(cells: NDArray[np.integer], n_days: int, seed: int, name: str) -
 
 @dataclass(frozen=True)
 class Field:
-    """A Gaussian field of unit variance: Matern covariance in space, AR(1) and drift with the flow in time."""
+    """A Gaussian field of unit variance: Matern covariance in space; AR(1) and drift in time."""
 
     length_km: float
     smoothness: float
@@ -96,8 +96,9 @@ def evolving_field(
 ) -> NDArray[np.float32]:
     """Draw a Gaussian field of unit variance that moves and forgets, shape (time, pixel).
 
-    Spectral representation (Shinozuka & Deodatis 1991, doi 10.1115/1.3119501): a sum of plane waves whose complex
-    amplitudes follow an AR(1) process and turn with the drift, a(t+1) = lag1 exp(-i k.U) a(t) + noise.
+    Spectral representation (Shinozuka & Deodatis 1991, doi 10.1115/1.3119501): a sum of plane waves whose
+    complex amplitudes follow an AR(1) process and turn with the drift:
+    a(t+1) = lag1 exp(-i k.U) a(t) + noise.
     """
     rng = generator(seed, name)
     x, y = plane_km(lon, lat)
@@ -117,7 +118,7 @@ def evolving_field(
 def latent_fields(
     lon: Array, lat: Array, n_days: int, seed: int
 ) -> tuple[dict[str, Array], dict[str, Array]]:
-    """Draw the latent fields of the true weather and of the observed, erroneous forcing; each (time, pixel)."""
+    """Draw the latent fields of the true weather and of the observed forcing; each (time, pixel)."""
     true = {name: evolving_field(lon, lat, n_days, field, seed, name) for name, field in FIELDS.items()}
     observed = dict(true)
     for name, share in FORCING_ERROR.items():
@@ -155,10 +156,11 @@ def _rise(value: Array, centre: float, width: float) -> Array:
 
 
 def climate(cell: NDArray[np.integer], lon: Array, lat: Array, seed: int) -> Climate:
-    """Lay down elevation, mean climate and trends: smooth functions of longitude and latitude plus random fields.
+    """Lay down elevation, mean climate and trends: smooth functions of place plus random fields.
 
-    The functions are ours; they follow the gross pattern of North America (wet Pacific north-west, dry interior, the
-    gradient at 100 W, wet Gulf coast, summer rain in the plains, monsoon in the south-west) and nothing finer.
+    The functions are ours; they follow the gross pattern of North America (wet Pacific north-west, dry
+    interior, the gradient at 100 W, wet Gulf coast, summer rain in the plains, monsoon in the south-west) and
+    nothing finer.
     """
     rough = static_field(lon, lat, 150, seed, "elevation")
     appalachian = _bump((lat - 34) - 0.76 * (lon + 84.5), 0, 2.2) * _rise(lon, -86, 1.0)
@@ -221,8 +223,8 @@ def rain_climate(place: Climate, time: pd.DatetimeIndex, wetness: Array) -> tupl
 def rain_amount(latent: Array, probability: Array, mean: Array) -> Array:
     """Turn a Gaussian latent field into precipitation (mm d-1): wet above a threshold, amounts Weibull.
 
-    The exceedance of the threshold keeps its rank (Wilks 1998, doi 10.1016/S0022-1694(98)00186-3, with one latent
-    field in place of two), so neighbours that are wet together are also heavy together.
+    The exceedance of the threshold keeps its rank (Wilks 1998, doi 10.1016/S0022-1694(98)00186-3, with one
+    latent field in place of two), so neighbours that are wet together are also heavy together.
     """
     dryness = ndtr(-latent) / probability  # below 1: wet, and uniform there
     scale = mean / probability / gamma(1 + 1 / RAIN_SHAPE)
@@ -243,7 +245,7 @@ def surface_pressure(elevation: Array) -> Array:
 
 
 def extraterrestrial_radiation(lat: Array, day: Array) -> Array:
-    """Daily mean solar radiation at the top of the atmosphere, W m-2 (FAO-56 equations 21-25), (time, pixel)."""
+    """Give the daily mean solar radiation above the atmosphere, W m-2 (FAO-56 eq. 21-25), (time, pixel)."""
     angle = 2 * np.pi * day[:, None] / 365.25
     declination = 0.409 * np.sin(angle - 1.39)
     phi = np.deg2rad(lat)[None, :]
@@ -253,11 +255,12 @@ def extraterrestrial_radiation(lat: Array, day: Array) -> Array:
 
 
 def weather(place: Climate, time: pd.DatetimeIndex, latent: dict[str, Array]) -> dict[str, Array]:
-    """Make the seven forcing variables, in the names and units of smapnb.variables, each (time, pixel).
+    """Make the seven forcing variables in our names and units, each (time, pixel).
 
-    Radiation: FAO-56 clear sky dimmed by cloud after Kasten & Czeplak (1980, doi 10.1016/0038-092X(80)90391-6);
-    clear-sky emissivity of Prata (1996, doi 10.1002/qj.49712253306) with the cloud term of Crawford & Duchon
-    (1999, doi 10.1175/1520-0450(1999)038<0474:AIPFEC>2.0.CO;2). Humidity is a fraction of saturation by construction.
+    Radiation: FAO-56 clear sky dimmed by cloud in the form of Kasten & Czeplak (1980,
+    doi 10.1016/0038-092X(80)90391-6); clear-sky emissivity of Prata (1996, doi 10.1002/qj.49712253306) with
+    the cloud term of Crawford & Duchon (1999, doi 10.1175/1520-0450(1999)038<0474:AIPFEC>2.0.CO;2). Humidity
+    is a fraction of saturation by construction.
     """
     day = time.day_of_year.to_numpy(dtype=float)
     winter, summer = (1 + _cycle(day, 15)) / 2, (1 - _cycle(day, 15)) / 2
@@ -284,6 +287,7 @@ def weather(place: Climate, time: pd.DatetimeIndex, latent: dict[str, Array]) ->
     dim = 1 - shade
     longwave = (dim + (1 - dim) * emissivity) * STEFAN_BOLTZMANN * temperature**4
     gust = 0.85 + 0.3 * winter
+    southerly = 0.85 * latent["wind_v"] + 0.53 * latent["heat"]
     forcing = {
         "precipitation": rain,
         "air_temperature": temperature,
@@ -291,7 +295,7 @@ def weather(place: Climate, time: pd.DatetimeIndex, latent: dict[str, Array]) ->
         "shortwave_down": shortwave,
         "specific_humidity": specific_humidity,
         "wind_u": 0.35 + 0.7 * winter + 0.85 * place.wind[0] + 2.3 * gust * latent["wind_u"],
-        "wind_v": 0.5 + 0.3 * summer + 0.55 * place.wind[1] + 2.55 * gust * (0.85 * latent["wind_v"] + 0.53 * latent["heat"]),
+        "wind_v": 0.5 + 0.3 * summer + 0.55 * place.wind[1] + 2.55 * gust * southerly,
     }
     return {name: values.astype(np.float32) for name, values in forcing.items()}
 
@@ -299,11 +303,10 @@ def weather(place: Climate, time: pd.DatetimeIndex, latent: dict[str, Array]) ->
 def _temperature(
     place: Climate, time: pd.DatetimeIndex, latent: dict[str, Array], moist: Array, winter: Array
 ) -> Array:
-    """Air temperature, K: annual cycle, trend, slow anomaly, synoptic anomaly; cloud warms winter, cools summer."""
+    """Air temperature, K: cycle, trend, slow and synoptic anomaly; cloud warms winter, cools summer."""
     day = time.day_of_year.to_numpy(dtype=float)
     decades = ((time.year + day / 365.25).to_numpy() - TREND_CENTRE)[:, None] / 10
     spread = (2.3 + 2.6 * winter) * (0.7 + 0.028 * (place.lat - 28))
     anomaly = spread * latent["heat"] + 0.7 * latent["warmth"] + (2.0 * winter - 1.3) * moist
-    return (
-        place.temperature + place.amplitude * _cycle(day, 202) + decades * place.temperature_trend + anomaly
-    )
+    mean = place.temperature + decades * place.temperature_trend
+    return mean + place.amplitude * _cycle(day, 202) + anomaly

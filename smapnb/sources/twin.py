@@ -1,4 +1,4 @@
-"""The simulation experiment: a synthetic CONUS with a known truth and flawed observers of it, in our names and units.
+"""The simulation experiment: a synthetic CONUS with a known truth and flawed observers of it.
 
 Everything it returns is synthetic; it holds no stations, which are later drawn from the truth by layer.
 """
@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import shapely
 import xarray as xr
+from numpy.typing import NDArray
 
 from smapnb import __version__, variables
 from smapnb.grid import EaseGrid
@@ -23,6 +24,8 @@ from smapnb.sources._twin_land import Land, green_cover, land
 from smapnb.sources._twin_soil import Balance, reference_evaporation, root_shares, water_balance
 from smapnb.sources._twin_weather import Climate, climate, latent_fields, weather
 
+Array = NDArray[np.floating]
+
 # The weather always begins here, so that a day's values do not depend on the period asked for; the first two
 # years fill the soil and are never given out.
 EPOCH = pd.Timestamp("1998-01-01")
@@ -30,6 +33,10 @@ FIRST_DAY = pd.Timestamp("2000-01-01")
 ROWS, COLUMNS = range(47, 117), range(147, 305)  # CONUS window of the 36-km grid
 THICKNESS = np.array([20.0, 30.0, 50.0, 100.0, 300.0, 500.0])  # mm, layers of the truth
 SKIN = np.array([0.65, 0.35, 0.0, 0.0, 0.0, 0.0])  # share of the bare-soil evaporation asked of each
+LAGS = range(1, 61)  # days
+BINS = np.linspace(0, 0.5, 26)  # m3 m-3
+LEAST_PAIRS = 30  # observed pairs a pixel must have to count in an autocorrelation
+WET_DAY = 1.0  # mm, the threshold of a wet day in climate statistics
 LAYERS_CM = ((0, 5), (5, 10), (10, 20), (20, 50), (50, 100))  # as given out
 
 
@@ -39,11 +46,11 @@ class TwinError(ValueError):
 
 @cache
 def pixels_of_conus() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Row, column, longitude and latitude of the pixels: every fourth row and column, centre inside a state."""
+    """Row, column, longitude, latitude of the pixels: every fourth row and column, centre inside a state."""
     text = resources.files("smapnb").joinpath("data/us_states_conus.geojson").read_text(encoding="utf-8")
     states = shapely.union_all([shapely.geometry.shape(f["geometry"]) for f in json.loads(text)["features"]])
-    row, col = np.meshgrid([r for r in ROWS if r % 4 == 3], [c for c in COLUMNS if c % 4 == 3], indexing="ij")
-    row, col = row.ravel(), col.ravel()
+    rows, cols = ([i for i in window if i % 4 == 3] for window in (ROWS, COLUMNS))
+    row, col = (axis.ravel() for axis in np.meshgrid(rows, cols, indexing="ij"))
     lon, lat = EaseGrid(36).center(row, col)
     inside = shapely.contains_xy(states, lon, lat)
     return row[inside], col[inside], lon[inside], lat[inside]
@@ -82,7 +89,7 @@ def _choose(pixels: int | None, n_all: int) -> np.ndarray:
 
 
 def simulate_world(end: date | str, pixels: int | None = None, seed: int = 2019) -> World:
-    """Simulate weather and truth from EPOCH to `end`; the inner part of `simulate`, with fluxes and all states."""
+    """Simulate weather and truth from EPOCH to `end`: the inner part of `simulate`, with all fluxes."""
     time = pd.date_range(EPOCH, pd.Timestamp(end))
     place = climate_of(pixels, seed)
     ground = land(place, seed)
@@ -112,15 +119,16 @@ def simulate(start: date | str, end: date | str, pixels: int | None = None, seed
     pixels : int, optional
         So many pixels, evenly taken from all; none: all (about 400).
     seed : int
-        Seed of every random process. Each process has a stream of its own, made from the seed and its name; a pixel
-        and a day have the same values whatever the number of pixels and the period asked for (to rounding).
+        Seed of every random process. Each process has a stream of its own, made from the seed and its name;
+        to rounding, a pixel and a day have the same values whatever the number of pixels and the period.
 
     Returns
     -------
     xarray.Dataset
-        (time, pixel[, depth]) in the names and units of smapnb.variables: forcing as observed (with errors), statics,
-        the SMAP targets, the two land models, and the truth: ssm_truth (0-5 cm), rzsm_truth (0-100 cm),
-        soil_moisture_truth and soil_temperature by layer (`depth`: middle of the layer, cm), snow_water_equivalent.
+        (time, pixel[, depth]) in the names and units of smapnb.variables: forcing as observed (with errors),
+        statics, the SMAP targets, the two land models, and the truth: ssm_truth (0-5 cm), rzsm_truth
+        (0-100 cm), soil_moisture_truth and soil_temperature by layer (`depth`: middle of the layer, cm),
+        snow_water_equivalent.
         ``attrs["synthetic"]`` is ``"true"``.
 
     Raises
@@ -165,7 +173,7 @@ def _products(world: World, seed: int) -> dict[str, np.ndarray]:
 def _as_dataset(world: World, products: dict[str, np.ndarray], seed: int) -> xr.Dataset:
     """Put the world and the products on it under our names."""
     place = world.place
-    data = {
+    data: dict[str, tuple[tuple[str, ...], np.ndarray]] = {
         name: (variables.CUBE, values.astype(np.float32)) for name, values in world.observed_weather.items()
     }
     data |= {name: (variables.STATIC, v.astype(np.float32)) for name, v in world.ground.statics.items()}
@@ -200,3 +208,93 @@ def _as_dataset(world: World, products: dict[str, np.ndarray], seed: int) -> xr.
         units="cm", long_name="depth of the middle of the soil layer", positive="down"
     )
     return dataset
+
+
+def realism(dataset: xr.Dataset) -> xr.Dataset:
+    """Summarise SMAP surface moisture and precipitation, of the twin or of real data, to compare them.
+
+    Parameters
+    ----------
+    dataset : xarray.Dataset
+        ``ssm_smap`` and ``precipitation`` on (time, pixel), daily. Cut it to the period to be compared.
+
+    Returns
+    -------
+    xarray.Dataset
+        By ``month``: ssm_seasonal_cycle, precipitation_seasonal_cycle. By ``moisture`` (middle of a bin):
+        ssm_histogram, a density. By ``lag`` (days): ssm_autocorrelation, the median over the pixels of the
+        correlation of observed pairs. Scalars: ssm_mean, ssm_std, ssm_temporal_std (median over pixels),
+        fraction_observed (pixel-years without any observation are left out: they were held back or are not
+        yet flown), precipitation_mean, wet_day_fraction, wet_day_p95, wet_day_persistence (lag-1
+        autocorrelation of wet and dry).
+
+    Raises
+    ------
+    TwinError
+        Nothing of ``ssm_smap`` is observed.
+    """
+    ssm = dataset["ssm_smap"].transpose("time", "pixel").to_numpy().astype(float)
+    rain = dataset["precipitation"].transpose("time", "pixel").to_numpy().astype(float)
+    if not np.isfinite(ssm).any():
+        raise TwinError(
+            f"realism: ssm_smap of {dataset.attrs.get('source', 'the dataset')} has no observation"
+        )
+    time = pd.DatetimeIndex(dataset.indexes["time"])
+    wet = (rain > WET_DAY).astype(float)
+    persistence = [_correlation(column[:-1], column[1:]) for column in wet.T]
+    spread = [np.nanstd(column) for column in ssm.T if np.isfinite(column).any()]
+    histogram = np.histogram(ssm[np.isfinite(ssm)], BINS, density=True)[0]
+    statistics = {
+        "ssm_seasonal_cycle": ("month", _by_month(ssm, time), "m3 m-3"),
+        "precipitation_seasonal_cycle": ("month", _by_month(rain, time), "mm d-1"),
+        "ssm_histogram": ("moisture", histogram, "1"),
+        "ssm_autocorrelation": ("lag", [_lagged(ssm, lag) for lag in LAGS], "1"),
+        "ssm_mean": ((), np.nanmean(ssm), "m3 m-3"),
+        "ssm_std": ((), np.nanstd(ssm), "m3 m-3"),
+        "ssm_temporal_std": ((), np.median(spread), "m3 m-3"),
+        "fraction_observed": ((), _fraction_observed(np.isfinite(ssm), time), "1"),
+        "precipitation_mean": ((), rain.mean(), "mm d-1"),
+        "wet_day_fraction": ((), wet.mean(), "1"),
+        "wet_day_p95": ((), np.percentile(rain[rain > WET_DAY], 95), "mm d-1"),
+        "wet_day_persistence": ((), np.nanmean(persistence), "1"),
+    }
+    return xr.Dataset(
+        {name: (dims, values, {"units": units}) for name, (dims, values, units) in statistics.items()},
+        coords={"month": range(1, 13), "moisture": 0.5 * (BINS[1:] + BINS[:-1]), "lag": list(LAGS)},
+        attrs={key: dataset.attrs[key] for key in ("source", "synthetic") if key in dataset.attrs},
+    )
+
+
+def _by_month(values: Array, time: pd.DatetimeIndex) -> list[float]:
+    """Mean over the present values of each calendar month; NaN where there are none."""
+    picked = (values[np.asarray(time.month == month)] for month in range(1, 13))
+    return [float(v[np.isfinite(v)].mean()) if np.isfinite(v).any() else np.nan for v in picked]
+
+
+def _correlation(a: Array, b: Array) -> float:
+    """Pearson correlation; NaN where either is constant."""
+    a, b = a - a.mean(), b - b.mean()
+    scale = np.sqrt((a**2).sum() * (b**2).sum())
+    return float((a * b).sum() / scale) if scale > 0 else np.nan
+
+
+def _lagged(ssm: Array, lag: int) -> float:
+    """Median over pixels of the correlation of values `lag` days apart; NaN: no pixel has enough pairs."""
+    values = []
+    for column in ssm.T:
+        both = np.isfinite(column[:-lag]) & np.isfinite(column[lag:])
+        if both.sum() >= LEAST_PAIRS:
+            values.append(_correlation(column[:-lag][both], column[lag:][both]))
+    values = [value for value in values if np.isfinite(value)]
+    return float(np.median(values)) if values else np.nan
+
+
+def _fraction_observed(seen: NDArray[np.bool_], time: pd.DatetimeIndex) -> float:
+    """Share of pixel-days observed in years from the first observed day on, without unseen pixel-years."""
+    first = time[int(np.argmax(seen.any(axis=1)))]
+    before = (time.month < first.month) | ((time.month == first.month) & (time.day < first.day))
+    year = np.asarray(time.year - first.year - before)
+    whole = [y for y in range(year.max() + 1) if (year == y).sum() >= 365] or [0]
+    blocks = [seen[(year == y) & (time >= first)] for y in whole]
+    possible = sum(len(block) * block.any(axis=0).sum() for block in blocks)
+    return float(sum(block.sum() for block in blocks) / possible)
