@@ -29,6 +29,10 @@ LICENCE = "MIT (files), NASA open data policy (data)"
 FACTORS = {"precipitation": 24.0}
 # MATLAB's datenum of 1970-01-01.
 DATENUM_EPOCH = 719529
+# Their published output of the LSTM after 100 epochs, in scaled units; what undoes the scaling.
+PREDICTIONS = "CONUSv4f1_20160401_20170401_ep100_SMAP_AM.csv"
+PREDICTION_DAYS = ("2016-04-01", "2017-03-31")
+PREDICTION_STD, PREDICTION_MEAN = 0.08857838, 0.18420095
 # The authors keep one pixel in 4 x 4: the fourth row and column of each block.
 SAMPLE_STEP, SAMPLE_OFFSET = 4, 3
 # crd.csv holds the cell centres as float32 had them (4e-6 degrees off); a cell is 0.37 degrees wide.
@@ -98,6 +102,36 @@ def open_sample(root: str | Path, years: Sequence[int] | None = None) -> xr.Data
     return dataset
 
 
+def open_predictions(root: str | Path, pixels: xr.DataArray) -> xr.DataArray:
+    """Read the authors' published LSTM output for the sample, 2016-04-01 to 2017-03-31.
+
+    Parameters
+    ----------
+    root : str or Path
+        Folder that holds the file of `PREDICTIONS`.
+    pixels : xarray.DataArray
+        Coordinate ``pixel`` of the sample, or of a part of it, with its coordinates.
+
+    Returns
+    -------
+    xarray.DataArray
+        ``ssm_authors`` (time, pixel) in m3 m-3, at `pixels`.
+
+    Raises
+    ------
+    FileNotFoundError, LayoutError
+        No such file, or not 365 numbers in each of its lines; fewer lines than pixels.
+    """
+    path = Path(root) / PREDICTIONS
+    days = pd.date_range(*PREDICTION_DAYS, unit="ns")
+    scaled = _read(path, (None, days.size))
+    if scaled.shape[0] <= int(pixels.max()):
+        raise LayoutError(f"{path}: {scaled.shape[0]} lines, pixel {int(pixels.max())} has none")
+    values = (scaled[pixels.to_numpy()].T * PREDICTION_STD + PREDICTION_MEAN).astype(np.float32)
+    attrs = {"units": "m3 m-3", "long_name": "surface soil moisture, authors' published LSTM"}
+    return xr.DataArray(values, {"time": days, **pixels.coords}, ("time", "pixel"), "ssm_authors", attrs)
+
+
 def _years(folder: Path, years: Sequence[int] | None) -> list[int]:
     if not folder.is_dir():
         raise FileNotFoundError(f"no folder {folder}: it must hold the authors' CSV layout")
@@ -124,9 +158,7 @@ def _pixels(path: Path) -> dict[str, tuple]:
         raise LayoutError(f"{path}: {error}") from error
     lon, lat = grid.center(row, col)
     off = np.maximum(np.abs(lon - given[:, 1]), np.abs(lat - given[:, 0]))
-    bad = (
-        (off > CENTRE_TOLERANCE) | (row % SAMPLE_STEP != SAMPLE_OFFSET) | (col % SAMPLE_STEP != SAMPLE_OFFSET)
-    )
+    bad = (off > CENTRE_TOLERANCE) | (row % SAMPLE_STEP != SAMPLE_OFFSET) | (col % SAMPLE_STEP != SAMPLE_OFFSET)
     bad |= pd.Series(row * grid.shape[1] + col).duplicated().to_numpy()
     if bad.any():
         i = int(np.flatnonzero(bad)[0])
@@ -155,14 +187,10 @@ def _dates(folder: Path, year: int) -> pd.DatetimeIndex:
         (folder / "time.csv", numbers.tolist(), datenums.tolist()),
     ):
         if len(found) != len(expected):
-            raise LayoutError(
-                f"{path}: {len(found)} dates, the year from 1 April {year} has {len(expected)} days"
-            )
+            raise LayoutError(f"{path}: {len(found)} dates, the year from 1 April {year} has {len(expected)} days")
         for line, (got, want) in enumerate(zip(found, expected, strict=True), start=1):
             if got != want:
-                raise LayoutError(
-                    f"{path}, line {line}: {got}, where {want} ({days[line - 1].date()}) is due"
-                )
+                raise LayoutError(f"{path}, line {line}: {got}, where {want} ({days[line - 1].date()}) is due")
     return days
 
 
