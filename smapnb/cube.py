@@ -33,6 +33,8 @@ from smapnb.sources import authors_csv, twin
 TIME_CHUNK, PIXEL_CHUNK = 366, 256
 TIME_ENCODING = {"units": "days since 1970-01-01", "calendar": "proleptic_gregorian", "dtype": "int64"}
 BLOCK = "block_"
+# Attribute that is written last: what must be there for a block to be whole.
+MARKER = "complete"
 
 # CF standard names, https://cfconventions.org/standard-names.html; soil texture and SMAP statics have none.
 STANDARD_NAMES = {
@@ -95,7 +97,7 @@ def build(profile: Profile, path: str | Path, data_root: str | Path | None = Non
     if _reusable(path, identity):
         return path
     dataset = _finish(_open_source(profile.data, folder), {**_provenance(profile), **identity})
-    _swap_in(_write(dataset, path.with_name(f"{path.name}.partial")), path)
+    _swap_in(_write(dataset, _partial(path)), path)
     return path
 
 
@@ -115,9 +117,7 @@ def append(profile: Profile, path: str | Path, data_root: str | Path | None = No
     wanted = profile.data.model_dump(mode="json")
     differs = {k for k, v in json.loads(old.attrs["data_section"]).items() if k != "end" and wanted[k] != v}
     if differs:
-        raise CubeError(
-            f"{path}: cannot append, the profile's data section differs in {sorted(differs)}; build anew"
-        )
+        raise CubeError(f"{path}: cannot append, the profile's data section differs in {sorted(differs)}; build anew")
     last = pd.Timestamp(old["time"].values[-1])
     if pd.Timestamp(profile.data.end) <= last:
         raise CubeError(f"{path}: nothing to append, it already ends on {last.date()}")
@@ -127,8 +127,7 @@ def append(profile: Profile, path: str | Path, data_root: str | Path | None = No
     new = dataset.sel(time=slice(last + pd.Timedelta(days=1), None))
     new = new.drop_vars([name for name, array in new.data_vars.items() if "time" not in array.dims])
     new = _finish(new, {**_provenance(profile), **_identity(profile.data, folder)})
-    partial = _write(new, path.with_name(f"{path.name}.partial"))
-    partial.rename(path / f"{BLOCK}{new['time'].dt.strftime('%Y%m%d').values[0]}")
+    _write(new, _partial(path)).rename(path / f"{BLOCK}{new['time'].dt.strftime('%Y%m%d').values[0]}")
     return path
 
 
@@ -150,9 +149,12 @@ def open_cube(path: str | Path) -> xr.Dataset:
     blocks = [_open_block(path), *(_open_block(p) for p in sorted(path.glob(f"{BLOCK}*")))]
     cube = blocks[0]
     if len(blocks) > 1:
-        moving = [name for name, array in cube.data_vars.items() if "time" in array.dims]
-        joined = xr.concat([b[moving] for b in blocks], dim="time", join="exact", combine_attrs="override")
-        cube = cube.drop_dims("time").merge(joined).assign_attrs(blocks[-1].attrs)
+        fixed = [name for name, array in cube.data_vars.items() if "time" not in array.dims]
+        parts = [cube.drop_vars(fixed), *blocks[1:]]
+        joined = xr.concat(parts, "time", data_vars="minimal", coords="minimal", compat="override", join="exact")
+        for name, array in joined.data_vars.items():
+            array.attrs["n_out_of_range"] = sum(part[name].attrs["n_out_of_range"] for part in parts)
+        cube = joined.assign({name: cube[name] for name in fixed}).assign_attrs(blocks[-1].attrs)
     ordered = [name for name in variables.TABLE if name in cube]
     cube = cube[ordered].assign_coords({name: cube[name].load() for name in variables.PIXEL_COORDINATES})
     steps = np.diff(cube["time"].values)
@@ -244,6 +246,7 @@ def _provenance(profile: Profile) -> dict[str, str]:
     versions = {module.__name__: module.__version__ for module in (np, pd, xr, zarr)}
     return {
         "Conventions": "CF-1.11",
+        "title": profile.title,
         "profile": profile.name,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "smapnb_version": smapnb.__version__,
@@ -270,6 +273,7 @@ def _finish(dataset: xr.Dataset, attrs: Mapping[str, str]) -> xr.Dataset:
 
 def _write(dataset: xr.Dataset, partial: Path) -> Path:
     """Write a Dataset chunk row by chunk row to a folder that no reader looks at; the marker comes last."""
+    variables.check(dataset, str(partial))
     shutil.rmtree(partial, ignore_errors=True)
     partial.parent.mkdir(parents=True, exist_ok=True)
     sizes = {"time": TIME_CHUNK, "pixel": PIXEL_CHUNK}
@@ -284,17 +288,19 @@ def _write(dataset: xr.Dataset, partial: Path) -> Path:
             block.to_zarr(partial, mode="w", zarr_format=3, consolidated=False, encoding=encoding)
         else:
             block.drop_vars(fixed).to_zarr(partial, append_dim="time", zarr_format=3, consolidated=False)
-    zarr.open_group(partial, mode="r+").attrs["complete_files"] = _count_files(partial)
+    zarr.open_group(partial, mode="r+").attrs[MARKER] = _inventory(partial)
     return partial
 
 
-def _count_files(block: Path) -> int:
-    """Files of one block, without the blocks appended to it."""
-    total = 0
+def _inventory(block: Path) -> str:
+    """Say how many files and bytes a block has, without the blocks appended to it and its own attributes."""
+    sizes = []
     for folder, folders, files in os.walk(block):
-        folders[:] = [f for f in folders if not (Path(folder) == block and f.startswith(BLOCK))]
-        total += len(files)
-    return total
+        if Path(folder) == block:
+            folders[:] = [name for name in folders if not name.startswith(BLOCK)]
+            files.remove("zarr.json")  # it holds the marker
+        sizes += [(Path(folder) / name).stat().st_size for name in files]
+    return f"{len(sizes)} files, {sum(sizes)} bytes"
 
 
 def _swap_in(partial: Path, path: Path) -> None:
@@ -310,14 +316,17 @@ def _swap_in(partial: Path, path: Path) -> None:
 
 def _open_block(path: Path) -> xr.Dataset:
     if not (path / "zarr.json").is_file():
-        raise CubeError(f"no cube at {path}: notebook 01 builds it")
+        stopped = " (its building was stopped)" if _partial(path).exists() else ""
+        raise CubeError(f"no cube at {path}{stopped}: notebook 01 builds it")
     dataset = xr.open_zarr(path, consolidated=False, chunks={})
-    due = dataset.attrs.pop("complete_files", None)
-    if due is None:
-        raise CubeError(f"{path}: not whole, its writing was stopped; build anew")
-    if due != (there := _count_files(path)):
-        raise CubeError(f"{path}: not whole, {there} of its {due} files are there; build anew")
+    due, there = dataset.attrs.pop(MARKER, None), _inventory(path)
+    if due != there:
+        raise CubeError(f"{path} is not whole: {due or 'its writing was stopped'}, but {there} are there; build anew")
     return dataset
+
+
+def _partial(path: Path) -> Path:
+    return path.with_name(f"{path.name}.partial")
 
 
 def _check_continues(new: xr.Dataset, old: xr.Dataset, path: Path) -> None:
@@ -326,9 +335,7 @@ def _check_continues(new: xr.Dataset, old: xr.Dataset, path: Path) -> None:
     now = new.sel(time=last).variables
     for name, before in old.isel(time=-1).variables.items():
         if name not in now or not _same(before.values, now[name].values):
-            raise CubeError(
-                f"{path}: cannot append, {name} of {last:.10} differs in the source now; build anew"
-            )
+            raise CubeError(f"{path}: cannot append, {name} of {last:.10} differs in the source now; build anew")
 
 
 def _same(before: np.ndarray, now: np.ndarray) -> bool:

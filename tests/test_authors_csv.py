@@ -1,7 +1,6 @@
 """The authors' CSV layout: a tiny one written here, every way in which it can be broken, the real sample."""
 
 import csv
-from datetime import date, timedelta
 
 import numpy as np
 import pandas as pd
@@ -13,42 +12,7 @@ from smapnb.sources import authors_csv
 from smapnb.sources.authors_csv import LayoutError, open_sample
 
 OWN = variables.own_names("authors_csv")
-FORCING = [own for own, name in OWN.items() if variables.TABLE[name].kind == "forcing"]
-STATICS = [own for own, name in OWN.items() if variables.TABLE[name].kind == "static"]
-CELLS = [(47, 151), (99, 219), (115, 299)]
-
-
-def days_of(year: int) -> list[date]:
-    return [date(year, 4, 1) + timedelta(n) for n in range((date(year + 1, 4, 1) - date(year, 4, 1)).days)]
-
-
-def write(path, rows) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(",".join(map(str, row)) + "\n" for row in rows), encoding="ascii")
-
-
-@pytest.fixture
-def layout(tmp_path):
-    """Two years, three pixels; value of pixel p on day d is p + d / 1000, in every forcing file."""
-    root = tmp_path / "conus412"
-    base = root / "CONUSv4f1"
-    lon, lat = EaseGrid(36).center(*np.transpose(CELLS))
-    write(base / "crd.csv", [(f"{y:.10f}", f"{x:.9f}") for x, y in zip(lon, lat, strict=True)])
-    for year in (2015, 2016):
-        days = days_of(year)
-        write(base / str(year) / "timeStr.csv", [[d.isoformat()] for d in days])
-        # MATLAB counts days from 1 January of the year 0, Python from that of the year 1.
-        write(base / str(year) / "time.csv", [[d.toordinal() + 366] for d in days])
-        rows = [[p + n / 1000 for n in range(len(days))] for p in range(3)]
-        for own in FORCING:
-            write(base / str(year) / f"{own}.csv", rows)
-    write(
-        base / "2015" / "SMAP_AM.csv",
-        [[0.1 * (p + 1) if n % 2 else -9999 for n in range(366)] for p in range(3)],
-    )
-    for own in STATICS:
-        write(base / "const" / f"{own}.csv", [[0.5], [-9999], [1]])
-    return root
+CELLS = [(47, 151), (99, 219), (115, 299)]  # of the fixture `layout`
 
 
 def test_reads_names_units_and_order(layout):
@@ -91,9 +55,7 @@ def test_years_are_chosen(layout):
     one = open_sample(layout, years=[2016])
     assert str(one["time"].values[0])[:10] == "2016-04-01"
     np.testing.assert_array_equal(one["wind_u"], open_sample(layout)["wind_u"][366:])
-    with pytest.raises(
-        FileNotFoundError, match=r"CONUSv4f1: no folder of year 2017; there are \[2015, 2016\]"
-    ):
+    with pytest.raises(FileNotFoundError, match=r"CONUSv4f1: no folder of year 2017; there are \[2015, 2016\]"):
         open_sample(layout, years=[2016, 2017])
     with pytest.raises(LayoutError, match="2016 is left out"):
         open_sample(layout, years=[2015, 2017])
@@ -174,7 +136,7 @@ def test_lost_line_is_named(layout, name, message):
 def test_year_of_the_wrong_length(layout):
     """A file of 365 columns in the year that has a 29 February."""
     path = layout / "CONUSv4f1" / "2015" / "UGRD_10_FORA.csv"
-    write(path, [line.split(",")[:-1] for line in path.read_text().splitlines()])
+    path.write_text("".join(line.rpartition(",")[0] + "\n" for line in path.read_text().splitlines()))
     with pytest.raises(LayoutError, match=r"UGRD_10_FORA.csv: 3 rows x 365 columns, due are 3 x 366"):
         open_sample(layout)
 
@@ -249,7 +211,7 @@ def test_real_smap(sample):
 
 @pytest.mark.data
 def test_real_sample_against_the_authors_statistics(sample, data_root):
-    """Their p10, p90, mean and std are of all CONUS pixels, of which one in sixteen is here: near, not same."""
+    """Theirs are of all CONUS pixels, of which one in sixteen is here: near, not the same."""
     for own, name in OWN.items():
         row = variables.TABLE[name]
         if row.kind == "static" or name == "precipitation":

@@ -1,0 +1,305 @@
+"""The cube: whole or an error, appended without touching what is there, found again by its contents."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+import zarr
+
+from smapnb import cube, variables
+from smapnb.cube import CubeError
+from smapnb.profile import Profile
+from smapnb.sources import authors_csv
+
+
+def make_profile(source: str = "conus412", start="2015-04-01", end="2016-12-31", **data) -> Profile:
+    def last(n: int) -> dict[str, pd.Timestamp]:
+        return {"start": pd.Timestamp(end).date() - pd.Timedelta(days=n), "end": pd.Timestamp(end).date()}
+
+    first = pd.Timestamp(start).date()
+    training = {"start": first, "end": first + pd.Timedelta(days=9)}
+    sections = {"training": training, "hindcast": last(9), "evaluation": last(4)}
+    data = {"source": source, "start": start, "end": end, **data}
+    return Profile.model_validate({"name": "test", "title": "A test", "data": data, **sections})
+
+
+def state(path: Path) -> dict[str, tuple[int, int, bytes]]:
+    """Inode, time and bytes of every file below a folder."""
+    files = (p for p in path.rglob("*") if p.is_file())
+    return {str(p): (p.stat().st_ino, p.stat().st_mtime_ns, p.read_bytes()) for p in files}
+
+
+@pytest.fixture
+def root(layout) -> Path:
+    return layout.parent
+
+
+@pytest.fixture
+def path(tmp_path) -> Path:
+    return tmp_path / "runs" / "test" / "cube.zarr"
+
+
+def test_holds_what_the_source_gives(root, path):
+    profile = make_profile(start="2015-05-01", end="2016-12-31")
+    assert cube.build(profile, path, root) == path
+    made = cube.open_cube(path)
+    source = authors_csv.open_sample(root / "conus412").sel(time=slice("2015-05-01", "2016-12-31"))
+    xr.testing.assert_equal(made.load(), source)
+    assert list(made.data_vars) == [name for name in variables.TABLE if name in source]
+    assert all(array.dtype == np.float32 for array in made.data_vars.values())
+    assert made["time"].values[0] == np.datetime64("2015-05-01")
+    variables.check(made, "cube")
+
+
+def test_is_one_ordinary_zarr_v3_store(root, path):
+    cube.build(make_profile(), path, root)
+    group = zarr.open_group(path, mode="r")
+    assert group.metadata.zarr_format == 3
+    xr.testing.assert_equal(xr.open_zarr(path, consolidated=False)["wind_u"], cube.open_cube(path)["wind_u"])
+    assert group["wind_u"].chunks == (cube.TIME_CHUNK, 3)
+    assert sorted(p.name for p in path.parent.iterdir()) == ["cube.zarr"]
+
+
+def test_cf_attributes(root, path):
+    cube.build(make_profile(), path, root)
+    made = cube.open_cube(path)
+    assert made.attrs["Conventions"] == "CF-1.11"
+    assert made.attrs["synthetic"] == "false"
+    assert made.attrs["profile"] == "test"
+    for name in ("title", "source", "created", "smapnb_version", "versions", "data_section"):
+        assert made.attrs[name]
+    assert made["lat"].attrs["standard_name"] == "latitude"
+    assert made["lat"].attrs["units"] == "degrees_north"
+    assert made["time"].attrs["standard_name"] == "time"
+    assert made["ssm_smap"].attrs["standard_name"] == "volume_fraction_of_condensed_water_in_soil"
+    assert made["precipitation"].attrs["cell_methods"] == "time: mean"
+    assert set(made["wind_u"].encoding["coordinates"].split()) == set(variables.PIXEL_COORDINATES)
+    for name, variable in made.variables.items():
+        assert variable.attrs.get("long_name"), name
+
+
+def test_pixels_are_evenly_taken(root, path):
+    cube.build(make_profile(pixels=2), path, root)
+    assert cube.open_cube(path)["pixel"].values.tolist() == [0, 2]
+    cube.build(make_profile(pixels=99), path, root)
+    assert cube.open_cube(path).sizes["pixel"] == 3
+
+
+def test_is_kept_when_made_from_the_same(root, path):
+    profile = make_profile()
+    cube.build(profile, path, root)
+    before = state(path)
+    cube.build(profile, path, root)
+    assert state(path) == before
+
+
+def test_is_built_anew_when_the_data_section_differs(root, path):
+    cube.build(make_profile(), path, root)
+    cube.build(make_profile(end="2016-11-30"), path, root)
+    assert str(cube.open_cube(path)["time"].values[-1])[:10] == "2016-11-30"
+
+
+def test_is_built_anew_when_the_files_differ(root, path):
+    cube.build(make_profile(), path, root)
+    file = root / "conus412/CONUSv4f1/const/Sand.csv"
+    file.write_text("0.7\n-9999\n1\n")
+    cube.build(make_profile(), path, root)
+    np.testing.assert_array_equal(cube.open_cube(path)["sand"], np.float32([0.7, np.nan, 1]))
+
+
+def test_days_that_the_source_lacks(root, path):
+    with pytest.raises(FileNotFoundError, match="no folder of year 2017"):
+        cube.build(make_profile(end="2017-04-01"), path, root)
+    with pytest.raises(FileNotFoundError, match="no folder of year 2014"):
+        cube.build(make_profile(start="2015-03-31"), path, root)
+    with pytest.raises(CubeError, match="no cube"):
+        cube.open_cube(path)
+
+
+def test_no_real_sample(tmp_path, path, monkeypatch):
+    monkeypatch.setenv("SMAPNB_DATA", str(tmp_path / "nowhere"))
+    with pytest.raises(CubeError, match=r"nowhere/conus412: .*SMAPNB_DATA .*crd.csv"):
+        cube.build(make_profile(), path)
+
+
+def test_data_root_of_the_environment(root, path, monkeypatch):
+    monkeypatch.setenv("SMAPNB_DATA", str(root))
+    cube.build(make_profile(), path)
+    assert cube.open_cube(path).sizes["pixel"] == 3
+
+
+def test_a_folder_that_is_no_cube_is_left_alone(root, path):
+    path.mkdir(parents=True)
+    (path / "letter.txt").write_text("mine")
+    with pytest.raises(CubeError, match="is not a cube"):
+        cube.build(make_profile(), path, root)
+    assert (path / "letter.txt").read_text() == "mine"
+
+
+# A process that dies inside the second chunk row, as a killed one does.
+KILLED = """
+import os, sys
+from smapnb import cube
+from test_cube import make_profile
+
+def dying(rows, **_):
+    yield next(iter(rows))
+    os._exit(9)
+
+cube.tqdm = dying
+getattr(cube, sys.argv[1])(make_profile(end=sys.argv[2]), sys.argv[3], sys.argv[4])
+"""
+
+
+def killed(function: str, end: str, path: Path, root: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    command = [sys.executable, "-c", KILLED, function, end, str(path), str(root)]
+    assert subprocess.run(command, env=environment, check=False).returncode == 9
+
+
+def test_a_killed_build_leaves_no_cube_and_is_made_good(root, path):
+    killed("build", "2016-12-31", path, root)
+    assert path.with_name("cube.zarr.partial").is_dir()
+    with pytest.raises(CubeError, match="building was stopped"):
+        cube.open_cube(path)
+    cube.build(make_profile(), path, root)
+    assert cube.open_cube(path).sizes["time"] == 641  # 2015-04-01..2016-12-31
+    assert sorted(p.name for p in path.parent.iterdir()) == ["cube.zarr"]
+
+
+def test_a_killed_build_leaves_the_former_cube(root, path):
+    cube.build(make_profile(end="2016-10-31"), path, root)
+    before = state(path)
+    killed("build", "2016-12-31", path, root)
+    assert state(path) == before
+    assert str(cube.open_cube(path)["time"].values[-1])[:10] == "2016-10-31"
+
+
+def test_a_partial_folder_is_not_whole(root, path):
+    """Even when it is taken for the cube by hand."""
+    killed("build", "2016-12-31", path, root)
+    path.with_name("cube.zarr.partial").rename(path)
+    with pytest.raises(CubeError, match="not whole: its writing was stopped"):
+        cube.open_cube(path)
+    cube.build(make_profile(), path, root)
+    assert cube.open_cube(path).sizes["time"] == 641
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, lambda p: p.write_bytes(p.read_bytes()[:-1])])
+def test_a_lost_or_cut_chunk_is_noticed(root, path, damage):
+    """Zarr itself reads a chunk that is not there as missing values."""
+    cube.build(make_profile(), path, root)
+    damage(path / "wind_u" / "c" / "1" / "0")
+    with pytest.raises(CubeError, match="not whole"):
+        cube.open_cube(path)
+
+
+@pytest.mark.parametrize("first_end", ["2015-12-31", "2016-04-01", "2016-11-30"])
+def test_append_touches_nothing_that_is_there(root, path, tmp_path, first_end):
+    """Whether the first block ends inside a chunk or on its edge."""
+    cube.build(make_profile(end=first_end), path, root)
+    before = state(path)
+    assert cube.append(make_profile(), path, root) == path
+    after = state(path)
+    assert {name: after[name] for name in before} == before
+    appended = cube.open_cube(path)
+    whole = cube.open_cube(cube.build(make_profile(), tmp_path / "whole.zarr", root))
+    xr.testing.assert_equal(appended.load(), whole.load())
+    assert list(appended.data_vars) == list(whole.data_vars)
+    for name in whole.variables:
+        assert appended[name].attrs == whole[name].attrs
+    assert whole["air_temperature"].attrs["n_out_of_range"] == 641 * 3  # the layout's values are no temperatures
+    assert {k: v for k, v in appended.attrs.items() if k != "created"} == {
+        k: v for k, v in whole.attrs.items() if k != "created"
+    }
+    # An appended cube is what `build` would make, and is kept.
+    cube.build(make_profile(), path, root)
+    assert state(path) == after
+
+
+def test_append_twice(root, path):
+    for end in ("2015-06-30", "2015-08-31", "2016-12-31"):
+        (cube.append if path.exists() else cube.build)(make_profile(end=end), path, root)
+    made = cube.open_cube(path)
+    assert pd.DatetimeIndex(made["time"].values).equals(pd.date_range("2015-04-01", "2016-12-31"))
+    source = authors_csv.open_sample(root / "conus412").sel(time=slice(None, "2016-12-31"))
+    xr.testing.assert_equal(made.load(), source)
+
+
+def test_a_killed_append_leaves_the_cube_and_is_made_good(root, path):
+    cube.build(make_profile(end="2015-04-30"), path, root)
+    before = state(path)
+    killed("append", "2016-12-31", path, root)
+    assert state(path) == before
+    assert cube.open_cube(path).sizes["time"] == 30
+    cube.append(make_profile(), path, root)
+    assert cube.open_cube(path).sizes["time"] == 641
+
+
+def test_append_refuses_what_does_not_continue(root, path):
+    with pytest.raises(CubeError, match="no cube"):
+        cube.append(make_profile(), path, root)
+    cube.build(make_profile(end="2016-05-31"), path, root)
+    with pytest.raises(CubeError, match="nothing to append, it already ends on 2016-05-31"):
+        cube.append(make_profile(end="2016-05-31"), path, root)
+    with pytest.raises(CubeError, match=r"differs in \['pixels'\]"):
+        cube.append(make_profile(pixels=2), path, root)
+    (root / "conus412/CONUSv4f1/const/Clay.csv").write_text("0.5\n-9999\n0.9\n")
+    with pytest.raises(CubeError, match="clay of 2016-05-31 differs"):
+        cube.append(make_profile(), path, root)
+
+
+def test_a_lost_block_is_noticed(root, path):
+    for end in ("2015-06-30", "2015-08-31", "2016-12-31"):
+        (cube.append if path.exists() else cube.build)(make_profile(end=end), path, root)
+    shutil.rmtree(path / "block_20150701")
+    with pytest.raises(CubeError, match="the day after 2015-06-30 is missing"):
+        cube.open_cube(path)
+
+
+def test_report_counts(root, path):
+    """By hand: 641 days x 3 pixels; SMAP on 183 days of each; 1 static in 3 missing; one value out of range."""
+    file = root / "conus412/CONUSv4f1/2015/DLWRF_FORA.csv"
+    text = file.read_text()
+    file.write_text("700.5," + text.partition(",")[2])
+    cube.build(make_profile(), path, root)
+    table = cube.report(cube.open_cube(path))
+    assert table.loc["ssm_smap", ["n", "n_missing"]].tolist() == [1923, 1923 - 549]
+    assert table.loc["ssm_smap", "missing_percent"] == pytest.approx(100 * (1923 - 549) / 1923)
+    assert table.loc["sand", "n_missing"] == 1
+    assert table.loc["longwave_down", "maximum"] == 700.5
+    # All others lie below the 50 W m-2 of the valid range.
+    assert table.loc["longwave_down", "n_out_of_range"] == 1923
+    assert table.loc["wind_u", ["n_missing", "n_out_of_range"]].tolist() == [0, 0]
+    assert table.loc["wind_u", "units"] == "m s-1"
+
+
+def test_twin_is_labelled_synthetic(path):
+    profile = make_profile("twin", start="2015-03-01", end="2015-12-31", pixels=4)
+    cube.build(profile, path)
+    made = cube.open_cube(path)
+    assert made.attrs["synthetic"] == "true"
+    assert "synthetic" in made.attrs["source"]
+    assert dict(made.sizes) == {"time": 306, "pixel": 4, "depth": made.sizes["depth"]}
+    assert made["soil_moisture_truth"].dims == ("time", "pixel", "depth")
+    assert made["depth"].attrs["positive"] == "down"
+    cube.append(make_profile("twin", start="2015-03-01", end="2016-02-29", pixels=4), path)
+    assert cube.open_cube(path).sizes["time"] == 366
+    np.testing.assert_array_equal(cube.open_cube(path)["sand"], made["sand"])
+
+
+@pytest.mark.data
+def test_real_sample(data_root, path):
+    profile = make_profile(end="2018-03-31")
+    cube.build(profile, path, data_root)
+    table = cube.report(cube.open_cube(path))
+    # 87349 missing of 412 x 366 in the first year's file, 119301 of 412 x 365 in the second; no third file.
+    assert table.loc["ssm_smap", "n_missing"] == 87349 + 119301 + 412 * 365
+    assert table["n_out_of_range"].sum() == 0
+    assert (table.loc[variables.names("forcing"), "n_missing"] == 0).all()
