@@ -1,0 +1,148 @@
+"""Profiles: the shipped ones are valid, unknown keys and periods that do not fit are errors that name the key."""
+
+from datetime import date
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from smapnb import profile, variables
+from smapnb.profile import Profile, ProfileError
+
+FOLDER = Path(__file__).parent.parent / "profiles"
+SHIPPED = sorted(path.stem for path in FOLDER.glob("*.yml"))
+SAMPLE_ENDS = date(2018, 3, 31)
+
+
+def load(name="twin", **overrides) -> Profile:
+    return profile.load(name, {k.replace("__", "."): v for k, v in overrides.items()}, FOLDER)
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_shipped_profiles_are_valid(name):
+    loaded = load(name)
+    assert loaded.name == name
+    assert loaded.synthetic == (loaded.data.source == "twin")
+    # A test period is never trained on, and what is scored must have been hindcast.
+    assert loaded.evaluation.start > loaded.training.end or loaded.evaluation.end < loaded.training.start
+    assert loaded.hindcast.start <= loaded.evaluation.start
+    assert loaded.evaluation.end <= loaded.hindcast.end
+    assert loaded.inputs.forcing == variables.names("forcing")
+    if loaded.data.source == "conus412":
+        assert loaded.data.end <= SAMPLE_ENDS
+        assert loaded.targets == ["surface"]  # the sample has no root-zone target
+
+
+def test_the_promised_profiles_are_there():
+    assert {"smoke", "twin", "conus412", "conus412-quick"} <= set(SHIPPED)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("epochs", 5), ("training.epoch", 5), ("data.pixel", 3), ("training.validation.month", []), ("inputs.x", 1)],
+)
+def test_unknown_keys_are_named(key, value):
+    with pytest.raises(ValidationError, match="Extra inputs are not permitted") as caught:
+        profile.load("twin", {key: value}, FOLDER)
+    assert [".".join(map(str, error["loc"])) for error in caught.value.errors()] == [key]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"training__start": "1999-12-31"}, "training 1999-12-31.* leaves the data period 2000-01-01"),
+        ({"hindcast__end": "2019-01-01"}, "hindcast .*2019-01-01 leaves the data period"),
+        ({"evaluation__start": "2018-03-31"}, "evaluation overlaps training"),
+        ({"data__end": "1999-01-01"}, "ends on 1999-01-01, before it starts on 2000-01-01"),
+        ({"training__dropout": "1.0"}, "dropout"),
+        ({"training__dropout": "-0.1"}, "dropout"),
+        ({"training__epochs": "0"}, "epochs"),
+        ({"training__optimiser": "sgd"}, "optimiser"),
+        ({"rules": "mine"}, "rules"),
+        ({"targets": "[]"}, "targets"),
+        ({"targets": "[deep]"}, "targets"),
+        ({"inputs__forcing": "[precipitation, rain]"}, r"unknown forcing inputs \['rain'\]"),
+        ({"inputs__statics": "[ssm_smap]"}, r"unknown static inputs \['ssm_smap'\]"),
+        ({"data__pixels": "0"}, "pixels"),
+        ({"data__start": "soon"}, "start"),
+    ],
+)
+def test_values_that_do_not_fit(overrides, message):
+    with pytest.raises(ValidationError, match=message):
+        load(**overrides)
+
+
+def test_overrides_are_read_as_yaml():
+    changed = load(training__epochs="5", data__pixels="null", inputs__statics="[sand, clay]", training__members=2)
+    assert changed.training.epochs == 5
+    assert changed.data.pixels is None
+    assert changed.inputs.statics == ["sand", "clay"]
+    assert changed.training.members == 2
+    assert load().training.epochs != 5
+
+
+@given(st.dates(date(2000, 1, 1), date(2018, 12, 31)), st.dates(date(2000, 1, 1), date(2018, 12, 31)))
+def test_no_evaluation_period_shares_a_day_with_training(start, end):
+    base = load()
+    shares = start <= base.training.end and base.training.start <= end
+    if end < start or shares:
+        with pytest.raises(ValidationError):
+            load(evaluation__start=start, evaluation__end=end)
+    else:
+        assert load(evaluation__start=start, evaluation__end=end).evaluation.start == start
+
+
+def test_a_profile_survives_its_own_yaml(tmp_path):
+    original = load("conus412")
+    path = tmp_path / "copy.yml"
+    path.write_text(yaml.safe_dump(original.model_dump(mode="json")))
+    assert profile.load(path) == original
+
+
+def test_no_such_profile():
+    with pytest.raises(ProfileError, match=r"no profile 'nowhere': .*known here: .*smoke.*twin"):
+        load("nowhere")
+    with pytest.raises(ProfileError, match="known here: none"):
+        profile.load("smoke", folder=Path("nowhere"))
+
+
+def test_a_profile_that_is_no_mapping(tmp_path):
+    path = tmp_path / "list.yml"
+    path.write_text("- 1\n- 2\n")
+    with pytest.raises(ProfileError, match=r"list.yml: not a mapping"):
+        profile.load(path)
+
+
+def test_a_value_is_not_a_section():
+    with pytest.raises(ProfileError, match="'title' is a value, not a section"):
+        profile.load("twin", {"title.short": "x"}, FOLDER)
+
+
+def test_assignments():
+    assert profile.parse_assignments(["training.epochs=5", "title=a=b"]) == {"training.epochs": "5", "title": "a=b"}
+    for wrong in ("training.epochs", "=5"):
+        with pytest.raises(ProfileError, match=r"write it as section\.key=value"):
+            profile.parse_assignments([wrong])
+
+
+def test_folders_follow_the_environment(monkeypatch, tmp_path):
+    monkeypatch.setenv("SMAPNB_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("SMAPNB_RUNS", str(tmp_path / "out"))
+    assert profile.data_root() == tmp_path / "data"
+    assert profile.run_folder("twin") == tmp_path / "out" / "twin"
+    monkeypatch.delenv("SMAPNB_RUNS")
+    monkeypatch.setenv("SMAPNB_DATA", "~/data")
+    assert profile.run_folder("twin") == Path("runs/twin")
+    assert profile.data_root() == Path.home() / "data"
+    monkeypatch.delenv("SMAPNB_DATA")
+    assert profile.data_root().name == "smapnb"
+
+
+def test_variable_names():
+    assert profile.variable("surface", "smap") == "ssm_smap"
+    assert profile.variable("rootzone", "lstm") == "rzsm_lstm"
+    with pytest.raises(KeyError):
+        profile.variable("deep", "smap")
