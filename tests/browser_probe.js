@@ -45,7 +45,7 @@
     mathErrors: document.querySelectorAll('mjx-merror').length,
     width: document.documentElement.scrollWidth, viewport: window.innerWidth,
     wide: shown.filter(e => e.getBoundingClientRect().right > window.innerWidth + 1 && !scrolls(e)).map(name),
-    clipped: shown.filter(e => e.scrollWidth > e.clientWidth + 1 && e.clientWidth > 0 &&
+    clipped: shown.filter(e => e.scrollWidth > e.clientWidth + 1 && getComputedStyle(e).display !== 'inline' &&
                                ['hidden', 'clip'].includes(getComputedStyle(e).overflowX)).map(name),
   };
 }
