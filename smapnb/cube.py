@@ -115,7 +115,7 @@ def append(profile: Profile, path: str | Path, data_root: str | Path | None = No
     path = Path(path)
     old = open_cube(path)
     wanted = profile.data.model_dump(mode="json")
-    differs = {k for k, v in json.loads(old.attrs["data_section"]).items() if k != "end" and wanted[k] != v}
+    differs = {k for k, v in json.loads(old.attrs["data_section"]).items() if k != "end" and wanted.get(k) != v}
     if differs:
         raise CubeError(f"{path}: cannot append, the profile's data section differs in {sorted(differs)}; build anew")
     last = pd.Timestamp(old["time"].values[-1])

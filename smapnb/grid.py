@@ -270,9 +270,7 @@ class AreaWeights:
         return mean.T.reshape((*field.shape[:-2], *self.target_shape)).astype(dtype)
 
 
-def area_weights(
-    grid: EaseGrid, row: ArrayLike, col: ArrayLike, lon: ArrayLike, lat: ArrayLike
-) -> AreaWeights:
+def area_weights(grid: EaseGrid, row: ArrayLike, col: ArrayLike, lon: ArrayLike, lat: ArrayLike) -> AreaWeights:
     """Build once the weights from a regular longitude-latitude grid to cells of an EASE-Grid.
 
     Parameters
@@ -326,9 +324,7 @@ def _regular(name: str, centres: Floats) -> tuple[float, float]:
     return float(centres[0] - step / 2), float(step)
 
 
-def _overlaps(
-    low: Floats, high: Floats, start: float, step: float, measure: Callable[[Floats], Floats]
-) -> _Overlaps:
+def _overlaps(low: Floats, high: Floats, start: float, step: float, measure: Callable[[Floats], Floats]) -> _Overlaps:
     """Intervals ``start + i * step`` that touch [low, high], and the part of its measure that each covers."""
     begin = np.floor((low - start) / step).astype(np.int64)
     count = np.maximum(np.ceil((high - start) / step).astype(np.int64) - begin, 1)

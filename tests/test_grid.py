@@ -94,9 +94,7 @@ def test_all_centres_agree_with_the_official_arrays(data_root):
     grid = EaseGrid(36)
     lon, lat = grid.center(*everything(grid))
     for name, ours in (("lons", lon), ("lats", lat)):
-        official = np.fromfile(data_root / f"ease2_grid/EASE2_M36km.{name}.964x406x1.double").reshape(
-            406, 964
-        )
+        official = np.fromfile(data_root / f"ease2_grid/EASE2_M36km.{name}.964x406x1.double").reshape(406, 964)
         np.testing.assert_allclose(ours, official, rtol=0, atol=1e-5)
     official = loadmat(data_root / "ease2_grid/LatLon_SMAP_9km.mat")
     np.testing.assert_allclose(EaseGrid(9).latitudes, official["latitude_a"].ravel(), rtol=0, atol=1e-5)
@@ -245,9 +243,7 @@ def global_source(n_lon: int, n_lat: int, start: float, north_first: bool):
     return lon, lat[::-1] if north_first else lat
 
 
-source_grids = st.tuples(
-    st.integers(50, 1300), st.integers(25, 700), st.sampled_from([-180.0, 0.0]), st.booleans()
-)
+source_grids = st.tuples(st.integers(50, 1300), st.integers(25, 700), st.sampled_from([-180.0, 0.0]), st.booleans())
 
 
 @settings(deadline=None, max_examples=50)
@@ -310,13 +306,9 @@ def test_weights_are_those_of_the_cells_present():
     weights = aligned_cell(5, 2)
     field = np.arange(10.0).reshape(2, 5)
     field[0, 0] = np.nan
-    np.testing.assert_allclose(
-        weights(field), np.mean(np.arange(1, 10)), rtol=1e-4
-    )  # rows of nearly one area
+    np.testing.assert_allclose(weights(field), np.mean(np.arange(1, 10)), rtol=1e-4)  # rows of nearly one area
     area = weights.weights.toarray().ravel()
-    np.testing.assert_allclose(
-        weights(field), (area[1:] * np.arange(1, 10)).sum() / area[1:].sum(), rtol=1e-12
-    )
+    np.testing.assert_allclose(weights(field), (area[1:] * np.arange(1, 10)).sum() / area[1:].sum(), rtol=1e-12)
 
 
 def test_uncovered_area_counts_as_missing():
