@@ -30,8 +30,8 @@ BANNER = """:::{{admonition}} Synthetic
 :class: warning synthetic-banner
 Every number, map and series on this page comes from the simulation experiment `{name}` ({title}), in which
 the truth is known by construction. Nothing here is an observation or a finding about the world; see
-{{doc}}`/twin`. :::
-"""
+{{doc}}`/twin`.
+:::"""
 
 
 class BookError(RuntimeError):
@@ -66,6 +66,14 @@ def check_executed(notebook: nbformat.NotebookNode, path: Path) -> None:
     code = [c for c in notebook.cells if c.cell_type == "code" and c.source.strip()]
     if code and not any(c.get("execution_count") for c in code):
         raise BookError(f"{path}: no cell of the notebook was executed")
+
+
+def with_actual_parameters(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """Return `notebook` without the default parameters where the run has put its own right below them."""
+    tags = [cell.metadata.get("tags", []) for cell in notebook.cells]
+    if any("injected-parameters" in t for t in tags):
+        notebook.cells = [c for c, t in zip(notebook.cells, tags, strict=True) if "parameters" not in t]
+    return notebook
 
 
 def without_kernel_parts(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
@@ -107,7 +115,7 @@ def collect(name: str, book: Path) -> list[str]:
     for path in found:
         notebook = nbformat.read(path, as_version=4)
         check_executed(notebook, path)
-        notebook = without_kernel_parts(notebook)
+        notebook = without_kernel_parts(with_actual_parameters(notebook))
         if profile.synthetic:
             notebook = add_banner(notebook, profile)
         nbformat.write(notebook, folder / path.name)
@@ -123,9 +131,7 @@ def introduction(profile: Profile, chapters: Sequence[str]) -> str:
     if not chapters:
         need = "" if profile.synthetic else " with `SMAPNB_DATA` naming the folder of the data ({doc}`/data`)"
         command = f"`smapnb run {profile.name}`"
-        return (
-            f"{title}This profile was not run when the book was built; {command}{need} makes its chapters.\n"
-        )
+        return f"{title}This profile was not run when the book was built; {command}{need} makes its chapters.\n"
     banner = BANNER.format(name=profile.name, title=profile.title) + "\n\n" if profile.synthetic else ""
     periods = {
         "data": profile.data,
@@ -192,9 +198,7 @@ def check_pages(toc: dict[str, Any], html: Path) -> None:
         Naming each page that is missing or too small to be one.
     """
     wanted = [html / f"{page}.html" for page in expected_pages(toc)]
-    lacking = [
-        str(p.relative_to(html)) for p in wanted if not p.is_file() or p.stat().st_size < SMALLEST_PAGE
-    ]
+    lacking = [str(p.relative_to(html)) for p in wanted if not p.is_file() or p.stat().st_size < SMALLEST_PAGE]
     if lacking:
         raise BookError(f"{html}: pages missing or empty: {', '.join(lacking)}")
 
@@ -203,9 +207,7 @@ def jupyter_book(book: Path, toc: Path, out: Path) -> list[str]:
     """Command that builds the HTML; refuses another major version, which would write nothing in silence."""
     version = metadata.version("jupyter-book")
     if not version.startswith("1."):
-        raise BookError(
-            f"jupyter-book {version} is installed; the book needs version 1 (pip install 'jupyter-book<2')"
-        )
+        raise BookError(f"jupyter-book {version} is installed; the book needs version 1 (pip install 'jupyter-book<2')")
     run = "from jupyter_book.cli.main import main; main()"  # the package has no __main__
     command = [sys.executable, "-c", run, "build", str(book), "--config", str(ROOT / "_config.yml")]
     return [*command, "--toc", str(toc), "--path-output", str(out), "-W", "--keep-going", "--all", "-q"]
@@ -218,9 +220,7 @@ def plain_sphinx(book: Path, toc: Path, out: Path) -> list[str]:
     return [sys.executable, "-m", "sphinx", *settings, "-W", "--keep-going", "-E", "-a", "-q", *build]
 
 
-def build(
-    profiles: Sequence[str], out: Path = ROOT, book: Path = ROOT / "book", engine: str = "jupyter-book"
-) -> Path:
+def build(profiles: Sequence[str], out: Path = ROOT, book: Path = ROOT / "book", engine: str = "jupyter-book") -> Path:
     """Build the book with the chapters of `profiles` and return the folder of the HTML, ``out/_build/html``.
 
     Raises

@@ -51,6 +51,7 @@ def test_synthetic_banner_stands_right_below_the_title():
     cells = build.add_banner(notebook(title, executed()), SMOKE).cells
     assert cells[0].source == "# Training"
     assert cells[1].source.startswith(":::{admonition} Synthetic") and "`smoke`" in cells[1].source
+    assert cells[1].source.endswith("\n:::")  # else it shows, and the page below lies inside the box
     assert cells[2].source == "Prose that leads."
     assert cells[3].source == "1 + 1"
 
@@ -58,6 +59,13 @@ def test_synthetic_banner_stands_right_below_the_title():
 def test_notebook_without_title_is_refused():
     with pytest.raises(build.BookError, match="title"):
         build.add_banner(notebook(executed()), SMOKE)
+
+
+def test_only_the_parameters_of_the_run_are_shown():
+    cells = [executed("profile = 'smoke'"), executed("profile = 'twin'"), executed("profile")]
+    cells[0].metadata.tags, cells[1].metadata.tags = ["parameters"], ["injected-parameters"]
+    assert [c.source for c in build.with_actual_parameters(notebook(*cells)).cells] == ["profile = 'twin'", "profile"]
+    assert len(build.with_actual_parameters(notebook(cells[0], cells[2])).cells) == 2
 
 
 def test_failed_and_unexecuted_notebooks_are_refused():

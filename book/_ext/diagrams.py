@@ -37,8 +37,7 @@ class Drawing:
         base, _, index = words.partition("^")
         raised = f'<tspan dy="-5" class="d-index">{escape(index)}</tspan>' if index else ""
         self.parts.append(
-            f'<text x="{x}" y="{y}" text-anchor="{anchor}" class="d-text {kind}">'
-            f"{escape(base)}{raised}</text>"
+            f'<text x="{x}" y="{y}" text-anchor="{anchor}" class="d-text {kind}">{escape(base)}{raised}</text>'
         )
 
     def box(self, x: float, y: float, w: float, h: float, lines: list[str], kind: str = "") -> None:
@@ -64,8 +63,9 @@ class Drawing:
         needs.
         """
         label = escape(self.description, quote=True)
+        narrow = ' class="d-narrow"' if self.width < 600 else ""
         return (
-            f'<div class="diagram" tabindex="0"><svg viewBox="0 0 {self.width} {self.height}" role="img" '
+            f'<div class="diagram" tabindex="0"><svg{narrow} viewBox="0 0 {self.width} {self.height}" role="img" '
             f'aria-label="{label}" xmlns="http://www.w3.org/2000/svg">{"".join(self.parts)}</svg></div>'
         )
 
@@ -110,9 +110,7 @@ def information_flow(profile: Profile) -> str:
     d.box(520, middle - 24, 90, 48, ["Comb", "plain mean"])
     d.arrow((440, noah), (565, noah), (565, middle - 26))
     d.arrow((440, lstm), (565, lstm), (565, middle + 26))
-    d.box(
-        650, middle - 60, 100, 120, ["In situ", "core sites,", "climate", "reference", "network"], "d-insitu"
-    )
+    d.box(650, middle - 60, 100, 120, ["In situ", "core sites,", "climate", "reference", "network"], "d-insitu")
     d.arrow((610, middle), (648, middle), kind="d-dashed")
     d.arrow((565, noah), (700, noah), (700, middle - 62), kind="d-dashed")
     d.arrow((565, lstm), (700, lstm), (700, middle + 62), kind="d-dashed")
@@ -200,9 +198,9 @@ def _gates(d: Drawing) -> None:
 # data 31 March 2015; hindcast: the authors' scripts run April 2000 to March 2018 (book page "The paper in ten
 # minutes").
 RECORDS = (
-    ("NLDAS-2 forcing", 1979.0, 2020.0, "d-forcing", "weather, every day"),
-    ("LSTM hindcast", 2000.25, 2018.25, "d-lstm", "moisture, every day"),
-    ("in situ networks", 2009.6, 2020.0, "d-insitu", "judge"),
+    ("Weather", 1979.0, 2020.0, "d-forcing", "NLDAS-2, every day"),
+    ("Hindcast", 2000.25, 2018.25, "d-lstm", "every day"),
+    ("In situ", 2009.6, 2020.0, "d-insitu", "judge"),
     ("SMAP", 2015.25, 2020.0, "d-smap", "teacher"),
 )
 
@@ -211,27 +209,27 @@ def record_lengths() -> str:
     """Draw how long each record is: the reason for the whole undertaking."""
     d = Drawing(
         "records",
-        760,
-        232,
-        "Lengths of the records: NLDAS-2 forcing from 1979, in situ soil-moisture networks from about 2009, "
+        480,
+        190,
+        "Lengths of the records: NLDAS-2 weather from 1979, in situ soil-moisture networks from about 2009, "
         "SMAP only from 2015; the LSTM learns from SMAP and gives a series from 2000 on.",
     )
-    left, right, first, last = 150, 745, 1979, 2020
+    left, right, first, last = 74, 462, 1979, 2020
 
     def place(year: float) -> float:
         return round(left + (right - left) * (year - first) / (last - first), 1)
 
-    for year in range(1980, last + 1, 5):
-        d.arrow((place(year), 12), (place(year), 204), kind="d-faint", head=False)
-        d.text(place(year), 222, str(year), "d-small")
+    for year in range(1980, last + 1, 10):
+        d.arrow((place(year), 8), (place(year), 168), kind="d-faint", head=False)
+        d.text(place(year), 185, str(year), "d-small")
     for k, (name, start, end, kind, note) in enumerate(RECORDS):
-        y = 20 + k * 47
-        d.text(left - 10, y + 21, name, "d-bold", "end")
+        y = 12 + k * 39
+        d.text(left - 8, y + 18, name, "d-bold", "end")
         d.parts.append(
-            f'<rect x="{place(start)}" y="{y}" width="{place(end) - place(start):.1f}" height="32" rx="5" '
+            f'<rect x="{place(start)}" y="{y}" width="{place(end) - place(start):.1f}" height="28" rx="5" '
             f'class="d-box {kind}"/>'
         )
-        d.text((place(start) + place(end)) / 2, y + 21, note, "d-small")
+        d.text((place(start) + place(end)) / 2, y + 18, note, "d-small")
     return d.svg()
 
 

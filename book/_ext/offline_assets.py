@@ -31,16 +31,12 @@ THEBE = re.compile(r"<script>const THEBE_JS_URL.*?</script>\s*", re.DOTALL)
 # What makes a browser fetch: elements with an address, imports and url() in inline styles, dynamic imports,
 # and any quoted address of a script or style inside an inline script (loaders keep lists of them).
 FETCHING = [
-    re.compile(
-        r"<(?:script|img|iframe|source|video|audio|embed)\b[^>]*?\ssrc=[\"'](https?://[^\"']+)", re.IGNORECASE
-    ),
+    re.compile(r"<(?:script|img|iframe|source|video|audio|embed)\b[^>]*?\ssrc=[\"'](https?://[^\"']+)", re.IGNORECASE),
     re.compile(r"<object\b[^>]*?\sdata=[\"'](https?://[^\"']+)", re.IGNORECASE),
     re.compile(r"@import\s+(?:url\()?[\"']?(https?://[^\"')]+)", re.IGNORECASE),
     re.compile(r"url\(\s*[\"']?(https?://[^\"')]+)", re.IGNORECASE),
     re.compile(r"import\(\s*[\"'](https?://[^\"']+)", re.IGNORECASE),
-    re.compile(
-        r"[\"'](https?://[^\"'\s<>]+\.(?:m?js|css|woff2?|ttf)(?:\?[^\"'\s<>]*)?)[\\]?[\"']", re.IGNORECASE
-    ),
+    re.compile(r"[\"'](https?://[^\"'\s<>]+\.(?:m?js|css|woff2?|ttf)(?:\?[^\"'\s<>]*)?)[\\]?[\"']", re.IGNORECASE),
 ]
 LINK = re.compile(r"<link\b[^>]*>", re.IGNORECASE)
 LINK_ADDRESS = re.compile(r"\shref=[\"'](https?://[^\"']+)", re.IGNORECASE)
@@ -63,9 +59,7 @@ def local_copy(url: str) -> tuple[Path, str]:
         name = path.split("/release/", 1)[1]
         version = re.search(r"-(\d[\w.]*?)(?=\.min\.js$|\.js$)", name)
         if version and version[1] != bokeh.__version__:
-            raise ExtensionError(
-                f"{url}: made with Bokeh {version[1]}, installed is {bokeh.__version__}: run it again"
-            )
+            raise ExtensionError(f"{url}: made with Bokeh {version[1]}, installed is {bokeh.__version__}: run it again")
         source = BOKEH / name.replace(f"-{bokeh.__version__}", "")
         kept = f"bokeh/{name}"
     else:

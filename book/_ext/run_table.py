@@ -68,11 +68,10 @@ def machine(provenance: dict[str, Any]) -> str:
     cores = f"{device.get('cpu_cores', '?')} {device.get('cpu', '')} CPU cores".replace("  ", " ")
     versions = provenance.get("versions") or {}
     listed = ", ".join(f"{name} {versions[name]}" for name in SHOWN_VERSIONS if versions.get(name)) or UNKNOWN
+    commit, dirty, _ = (provenance.get("git") or "").partition("-dirty")
+    state = f"{commit[:12]}{', with uncommitted changes' if dirty else ''}" if commit else UNKNOWN
     where = f"{cores}, {gpu}; device asked for: {device.get('asked', UNKNOWN)}" if device else UNKNOWN
-    return (
-        f"Machine: {where}. Python {provenance.get('python', UNKNOWN)}; {listed}. "
-        f"Commit: {provenance.get('git') or UNKNOWN}."
-    )
+    return f"Machine: {where}. Python {provenance.get('python', UNKNOWN)}; {listed}. Commit: {state}."
 
 
 def run_section(folder: Path) -> list[nodes.Node]:
@@ -83,9 +82,7 @@ def run_section(folder: Path) -> list[nodes.Node]:
     recorded = folder / "provenance.json"
     provenance = json.loads(recorded.read_text(encoding="utf-8")) if recorded.exists() else {}
     kind = "synthetic" if provenance.get("synthetic") else "real data"
-    heading = nodes.paragraph(
-        "", "", nodes.strong(text=folder.name), nodes.Text(f" ({kind})" if provenance else "")
-    )
+    heading = nodes.paragraph("", "", nodes.strong(text=folder.name), nodes.Text(f" ({kind})" if provenance else ""))
     rows = [notebook_row(path, provenance) for path in notebooks]
     return [
         heading,
@@ -103,9 +100,7 @@ class RunTable(Directive):
         """Docutils entry point."""
         env = self.state.document.settings.env
         executed = Path(env.srcdir) / "executed"
-        names = self.arguments or sorted(
-            {d.split("/")[1] for d in env.found_docs if d.startswith("executed/")}
-        )
+        names = self.arguments or sorted({d.split("/")[1] for d in env.found_docs if d.startswith("executed/")})
         env.note_reread()  # runs change without the page changing
         return [node for name in names for node in run_section(executed / name)]
 
