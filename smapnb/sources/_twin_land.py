@@ -52,9 +52,7 @@ def land(place: Climate, seed: int) -> Land:
     """Make statics and truth: soils by random fields, vegetation by the ratio of rain to warmth."""
     texture = _texture(place, seed)
     density = (
-        1.33
-        + 0.06 * (texture["sand"] - 48) / 10
-        + 0.06 * static_field(place.lon, place.lat, 200, seed, "bulk density")
+        1.33 + 0.06 * (texture["sand"] - 48) / 10 + 0.06 * static_field(place.lon, place.lat, 200, seed, "bulk density")
     )
     surveyed = hydraulics(texture["sand"], texture["clay"])
     patches = static_field(place.lon, place.lat, 150, seed, "water capacity")
@@ -76,11 +74,8 @@ def land(place: Climate, seed: int) -> Land:
         "bulk_density": density,
         "water_capacity": np.clip(capacity, 6, 33),
         "ndvi": ndvi,
-        "albedo": np.where(forest, 0.06, 0.05)
-        + 0.003 * static_field(place.lon, place.lat, 150, seed, "albedo"),
-        "roughness": np.clip(
-            np.where(forest, 0.155, 0.125) - 0.015 * (ndvi < 0.12) + 0.01 * leaf, 0.04, 0.16
-        ),
+        "albedo": np.where(forest, 0.06, 0.05) + 0.003 * static_field(place.lon, place.lat, 150, seed, "albedo"),
+        "roughness": np.clip(np.where(forest, 0.155, 0.125) - 0.015 * (ndvi < 0.12) + 0.01 * leaf, 0.04, 0.16),
         "water_fraction": water,
         "dense_vegetation": (vegetation_water > DENSE_WATER_CONTENT).astype(float),
         "landcover_class": classes.astype(float),

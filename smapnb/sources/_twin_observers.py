@@ -145,9 +145,7 @@ def _wrong_soil(place: Climate, ground: Land, model: LandModel, seed: int) -> So
         porosity=soil.porosity + model.porosity_shift,
         field_capacity=soil.field_capacity + model.porosity_shift,
         wilting_point=soil.wilting_point + model.porosity_shift,
-        conductivity=soil.conductivity
-        * model.conductivity_factor
-        * np.exp(model.conductivity_spread * fields[2]),
+        conductivity=soil.conductivity * model.conductivity_factor * np.exp(model.conductivity_spread * fields[2]),
     )
 
 

@@ -5,7 +5,7 @@ The water balance closes; it serves the truth and the land models alike. Nothing
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numba import njit
@@ -25,7 +25,7 @@ EVAPORATION, TRANSPIRATION, RUNOFF, DRAINAGE = range(4)
 
 @dataclass(frozen=True)
 class Soil:
-    """Hydraulic properties of each pixel, all (pixel,), the same in all layers."""
+    """Hydraulic properties of each pixel, all (pixel,), the same in all layers; the kernels count on their order."""
 
     porosity: Array  # m3 m-3
     field_capacity: Array  # m3 m-3, at -33 kPa
@@ -49,35 +49,11 @@ def hydraulics(sand: Array, clay: Array, organic: Array | float = 2.0) -> Soil:
         Organic matter, per cent by mass.
     """
     s, c = np.clip(sand, 5, 92) / 100, np.clip(clay, 4, 58) / 100
-    t = (
-        -0.024 * s
-        + 0.487 * c
-        + 0.006 * organic
-        + 0.005 * s * organic
-        - 0.013 * c * organic
-        + 0.068 * s * c
-        + 0.031
-    )
+    t = -0.024 * s + 0.487 * c + 0.006 * organic + 0.005 * s * organic - 0.013 * c * organic + 0.068 * s * c + 0.031
     wilting = 1.14 * t - 0.02
-    t = (
-        -0.251 * s
-        + 0.195 * c
-        + 0.011 * organic
-        + 0.006 * s * organic
-        - 0.027 * c * organic
-        + 0.452 * s * c
-        + 0.299
-    )
+    t = -0.251 * s + 0.195 * c + 0.011 * organic + 0.006 * s * organic - 0.027 * c * organic + 0.452 * s * c + 0.299
     capacity = t + 1.283 * t**2 - 0.374 * t - 0.015
-    t = (
-        0.278 * s
-        + 0.034 * c
-        + 0.022 * organic
-        - 0.018 * s * organic
-        - 0.027 * c * organic
-        - 0.584 * s * c
-        + 0.078
-    )
+    t = 0.278 * s + 0.034 * c + 0.022 * organic - 0.018 * s * organic - 0.027 * c * organic - 0.584 * s * c + 0.078
     porosity = capacity + 1.636 * t - 0.107 - 0.097 * s + 0.043
     exponent = np.log(1500 / 33) / np.log(capacity / wilting)
     kpa = 33 * (capacity / porosity) ** exponent
@@ -227,9 +203,7 @@ def _take_up(theta, size, frozen, soil, roots, skin, evaporation_demand, transpi
 
 
 @njit(cache=True)
-def _one_pixel(
-    rain, air, demand, cover, soil, size, roots, skin, curve, interception, deep, theta, heat, flux, snow
-):
+def _one_pixel(rain, air, demand, cover, soil, size, roots, skin, curve, interception, deep, theta, heat, flux, snow):
     """Run one pixel; fills theta, heat (time, layer), flux (time, 4) and snow (time,) in place."""
     n_days, n = theta.shape
     water = np.full(n, 0.5 * (soil[1] + soil[2]))
@@ -301,9 +275,7 @@ class Balance:
     def layer_temperature(self, top_cm: float, bottom_cm: float) -> Array:
         """Temperature of a slab of soil at the end of the day, (time, pixel)."""
         lower = np.cumsum(self.thickness) / 10
-        weight = np.clip(
-            np.minimum(lower, bottom_cm) - np.maximum(lower - self.thickness / 10, top_cm), 0, None
-        )
+        weight = np.clip(np.minimum(lower, bottom_cm) - np.maximum(lower - self.thickness / 10, top_cm), 0, None)
         return (self.temperature @ (weight / weight.sum())).T
 
 
@@ -355,18 +327,7 @@ def water_balance(
     rain = np.ascontiguousarray(weather["precipitation"].T, dtype=np.float64)
     air = np.ascontiguousarray(weather["air_temperature"].T, dtype=np.float64)
     demand, cover = (np.ascontiguousarray(a.T, dtype=np.float64) for a in (demand, cover))
-    properties = np.stack(
-        (
-            soil.porosity,
-            soil.field_capacity,
-            soil.wilting_point,
-            soil.residual,
-            soil.exponent,
-            soil.conductivity,
-            soil.suction,
-        ),
-        axis=1,
-    )
+    properties = np.stack([getattr(soil, field.name) for field in fields(Soil)], axis=1)
     n_pixels, n_days = rain.shape
     shape = (n_pixels, n_days, thickness_mm.size)
     moisture, heat = np.empty(shape), np.empty(shape)

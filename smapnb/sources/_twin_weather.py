@@ -79,9 +79,7 @@ def _wave_numbers(field: Field, rng: np.random.Generator) -> tuple[Array, Array]
     return size * np.cos(angle), size * np.sin(angle)
 
 
-def static_field(
-    lon: Array, lat: Array, length_km: float, seed: int, name: str, smoothness: float = 1.0
-) -> Array:
+def static_field(lon: Array, lat: Array, length_km: float, seed: int, name: str, smoothness: float = 1.0) -> Array:
     """Draw one Gaussian field of unit variance at the given points, shape (pixel,)."""
     rng = generator(seed, name)
     x, y = plane_km(lon, lat)
@@ -91,9 +89,7 @@ def static_field(
     return (np.cos(phase) @ cosine + np.sin(phase) @ sine) / np.sqrt(kx.size)
 
 
-def evolving_field(
-    lon: Array, lat: Array, n_days: int, field: Field, seed: int, name: str
-) -> NDArray[np.float32]:
+def evolving_field(lon: Array, lat: Array, n_days: int, field: Field, seed: int, name: str) -> NDArray[np.float32]:
     """Draw a Gaussian field of unit variance that moves and forgets, shape (time, pixel).
 
     Spectral representation (Shinozuka & Deodatis 1991, doi 10.1115/1.3119501): a sum of plane waves whose
@@ -115,9 +111,7 @@ def evolving_field(
     return np.concatenate([amplitude.real, amplitude.imag], axis=1).astype(np.float32) @ waves
 
 
-def latent_fields(
-    lon: Array, lat: Array, n_days: int, seed: int
-) -> tuple[dict[str, Array], dict[str, Array]]:
+def latent_fields(lon: Array, lat: Array, n_days: int, seed: int) -> tuple[dict[str, Array], dict[str, Array]]:
     """Draw the latent fields of the true weather and of the observed forcing; each (time, pixel)."""
     true = {name: evolving_field(lon, lat, n_days, field, seed, name) for name, field in FIELDS.items()}
     observed = dict(true)
@@ -174,9 +168,7 @@ def climate(cell: NDArray[np.integer], lon: Array, lat: Array, seed: int) -> Cli
     plains = _rise(-lon, 90, 2.0) * (1 - pacific) * (1 - monsoon)
     spots = static_field(lon, lat, 250, seed, "precipitation climate")
     east = _rise(lon, -98.5, 1.8)
-    wet = (
-        0.85 + 1.9 * east + 0.5 * east * _bump(lat, 31.0, 3.5) - 0.6 * _bump(lat, 46, 4) * _bump(lon, -96, 7)
-    )
+    wet = 0.85 + 1.9 * east + 0.5 * east * _bump(lat, 31.0, 3.5) - 0.6 * _bump(lat, 46, 4) * _bump(lon, -96, 7)
     wet += 4.5 * _bump(lon, -124, 2.3) * _rise(lat, 41, 1.5) + 0.35 * _bump(lon, -114, 4) * _rise(lat, 44, 1)
     trend = static_field(lon, lat, 500, seed, "precipitation trend", smoothness=2.0)
     drift = static_field(lon, lat, 700, seed, "temperature trend", smoothness=2.0)

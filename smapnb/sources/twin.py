@@ -140,9 +140,7 @@ def simulate(start: date | str, end: date | str, pixels: int | None = None, seed
     if last < first:
         raise TwinError(f"twin: period ends on {last:%Y-%m-%d}, before it starts on {first:%Y-%m-%d}")
     if first < FIRST_DAY:
-        raise TwinError(
-            f"twin: period starts on {first:%Y-%m-%d}; the simulation starts on {FIRST_DAY:%Y-%m-%d}"
-        )
+        raise TwinError(f"twin: period starts on {first:%Y-%m-%d}; the simulation starts on {FIRST_DAY:%Y-%m-%d}")
     world = simulate_world(last, pixels, seed)
     dataset = _as_dataset(world, _products(world, seed), seed)
     dataset = variables.describe(dataset.sel(time=slice(first, last)))
@@ -204,9 +202,7 @@ def _as_dataset(world: World, products: dict[str, np.ndarray], seed: int) -> xr.
             "smapnb_version": __version__,
         },
     )
-    dataset["depth"].attrs.update(
-        units="cm", long_name="depth of the middle of the soil layer", positive="down"
-    )
+    dataset["depth"].attrs.update(units="cm", long_name="depth of the middle of the soil layer", positive="down")
     return dataset
 
 
@@ -236,9 +232,7 @@ def realism(dataset: xr.Dataset) -> xr.Dataset:
     ssm = dataset["ssm_smap"].transpose("time", "pixel").to_numpy().astype(float)
     rain = dataset["precipitation"].transpose("time", "pixel").to_numpy().astype(float)
     if not np.isfinite(ssm).any():
-        raise TwinError(
-            f"realism: ssm_smap of {dataset.attrs.get('source', 'the dataset')} has no observation"
-        )
+        raise TwinError(f"realism: ssm_smap of {dataset.attrs.get('source', 'the dataset')} has no observation")
     time = pd.DatetimeIndex(dataset.indexes["time"])
     wet = (rain > WET_DAY).astype(float)
     persistence = [_correlation(column[:-1], column[1:]) for column in wet.T]
