@@ -1,5 +1,7 @@
 """The simulation experiment: its physics against published values, its budget, its observers and its likeness."""
 
+import json
+from importlib import resources
 from itertools import pairwise
 
 import hypothesis.strategies as st
@@ -7,8 +9,10 @@ import numpy as np
 import pandas as pd
 import pymannkendall
 import pytest
+import shapely
 import xarray as xr
 from hypothesis import given, settings
+from pyproj import Geod
 from scipy.integrate import solve_ivp
 from scipy.special import gamma, kv
 
@@ -98,6 +102,18 @@ def test_the_schema_holds_and_no_value_is_out_of_range(whole):
 def test_impossible_requests_are_refused_by_name(start, end, pixels, message):
     with pytest.raises(twin.TwinError, match=message):
         twin.simulate(start, end, pixels)
+
+
+def test_the_shipped_states_are_polygons_of_the_right_size():
+    text = resources.files("smapnb").joinpath("data/us_states_conus.geojson").read_text(encoding="utf-8")
+    shapes = {f["properties"]["name"]: shapely.geometry.shape(f["geometry"]) for f in json.loads(text)["features"]}
+    assert len(shapes) == 49
+    assert {s.geom_type for s in shapes.values()} == {"Polygon", "MultiPolygon"}
+    assert all(s.is_valid for s in shapes.values())
+    # Census Bureau: Wyoming 253 335 km2, Colorado 269 601 km2, water included.
+    for name, area in (("Wyoming", 253_335), ("Colorado", 269_601)):
+        found = abs(Geod(ellps="WGS84").geometry_area_perimeter(shapes[name])[0]) / 1e6
+        assert found == pytest.approx(area, rel=0.005), name
 
 
 # -- physics against published values ------------------------------------------------------------------------

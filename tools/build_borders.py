@@ -40,7 +40,7 @@ def states(folder: Path) -> geopandas.GeoDataFrame:
     """Return the 48 states and the District of Columbia: id (FIPS), name, polygon."""
     frame = geopandas.read_file(folder / "us-atlas/package/states-10m.json", layer="states")
     frame = frame[~frame["name"].isin(OUTSIDE_CONUS)].set_crs(4326, allow_override=True)
-    frame["geometry"] = shapely.make_valid(frame.geometry.values)
+    frame["geometry"] = shapely.make_valid(frame.geometry.values, method="structure", keep_collapsed=False)
     return frame[["id", "name", "geometry"]].sort_values("id")
 
 
