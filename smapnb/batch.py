@@ -1,4 +1,4 @@
-"""From labelled data to tensors: the scaler, the policy for missing values, and random training windows.
+"""From labelled data to tensors and back: the scaler, the policy for missing values, random training windows.
 
 The one place where xarray becomes tensor. It knows no network and writes no file.
 
@@ -20,7 +20,7 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from smapnb.variables import TABLE
+from smapnb.variables import TABLE, check, describe
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ class Scaler:
             Variables of dimensions (time, pixel) or (pixel).
         rules : {"author-code", "paper-text"}
             author-code: statistics of the values between the 10th and the 90th percentile, attributes that are only 0
-            or 1 left as they are (M. Fang's scripts); paper-text: plain mean and standard deviation.
+            or 1 left as they are (the authors' scripts); paper-text: plain mean and standard deviation.
 
         Raises
         ------
@@ -207,9 +207,46 @@ def draw_windows(
 
 
 def iterations_per_epoch(pixels: int, days: int, batch: int, seq_length: int) -> int:
-    """Number of batches after which a given pixel-day has been drawn with probability 0.99 (the authors' rule).
+    """Count the batches after which a given pixel-day has been drawn with probability 0.99 (the authors' rule).
 
     ``ceil(ln 0.01 / ln(1 - batch * seq_length / (pixels * days)))``; 1 when a batch covers everything.
     """
     share = batch * seq_length / (pixels * days)
     return 1 if share >= 0.99 else int(np.ceil(np.log(0.01) / np.log1p(-share)))
+
+
+def moisture_dataset(realisations: dict[str, npt.NDArray[np.float32]], like: xr.Dataset) -> xr.Dataset:
+    """Mean and spread of soil moisture as a Dataset of the table's names and units.
+
+    Parameters
+    ----------
+    realisations : dict
+        Name of the mean's variable (``ssm_lstm``) to values (realisation, time, pixel), m3 m-3.
+    like : xarray.Dataset
+        Gives the coordinates time and pixel.
+
+    Returns
+    -------
+    xarray.Dataset
+        ``<name>`` and ``<name>_spread`` (time, pixel): mean and standard deviation over realisations; the spread is
+        missing when there is only one.
+    """
+    variables = {}
+    for name, values in realisations.items():
+        one = len(values) == 1
+        spread = np.full(values.shape[1:], np.nan, np.float32) if one else values.std(axis=0, ddof=1)
+        variables[name] = (("time", "pixel"), values.mean(axis=0))
+        variables[f"{name}_spread"] = (("time", "pixel"), spread)
+    coords = {name: like[name] for name in ("time", "pixel", "row", "col", "lat", "lon")}
+    dataset = describe(xr.Dataset(variables, coords=coords))
+    check(dataset, "hindcast")
+    return dataset
+
+
+def out_of_range(forcing: xr.Dataset, ranges: dict[str, tuple[float, float]]) -> xr.Dataset:
+    """Count, per day and pixel, the forcing variables that lie outside `ranges` (name to minimum, maximum)."""
+    count = np.zeros((forcing.sizes["time"], forcing.sizes["pixel"]), np.float32)
+    for name, (low, high) in ranges.items():
+        values = forcing[name].transpose("time", "pixel").to_numpy()
+        count += (values < low) | (values > high)
+    return describe(xr.Dataset({"forcing_out_of_range": (("time", "pixel"), count)}))

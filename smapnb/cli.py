@@ -33,17 +33,13 @@ def main(
 
 @app.command()
 def run(
-    name: Annotated[
-        str, typer.Argument(metavar="PROFILE", help="Name of a profile, or path of its YAML file.")
-    ],
+    name: Annotated[str, typer.Argument(metavar="PROFILE", help="Name of a profile, or path of its YAML file.")],
     only: Annotated[
         list[str] | None, typer.Option(help="Number or name of a notebook, as 03; may be repeated.")
     ] = None,
     assign: Annotated[
         list[str] | None,
-        typer.Option(
-            "-p", metavar="KEY=VALUE", help="Set a profile key, as training.epochs=5; may be repeated."
-        ),
+        typer.Option("-p", metavar="KEY=VALUE", help="Set a profile key, as training.epochs=5; may be repeated."),
     ] = None,
 ) -> None:
     """Execute the notebooks in order into runs/PROFILE/notebooks."""
@@ -59,9 +55,7 @@ def profiles() -> None:
     with _one_line_errors():
         found = list(Path("profiles").glob("*.yml"))
         if not found:
-            raise profile.ProfileError(
-                "no profiles/*.yml here: run smapnb in the folder that holds profiles/"
-            )
+            raise profile.ProfileError("no profiles/*.yml here: run smapnb in the folder that holds profiles/")
         for path in sorted(found, key=lambda p: p.stem):
             typer.echo(f"{path.stem:<16} {profile.load(path).title}")
 

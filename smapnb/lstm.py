@@ -171,12 +171,12 @@ def recurrence(
     masks: Masks | None,
     state: State | None = None,
 ) -> tuple[Tensor, State]:
-    """`reference_recurrence` by the fastest exact path: torch's own LSTM without masks, Numba on CPU, else operators."""
+    """`reference_recurrence` by the fastest exact path: torch's LSTM without masks, Numba on CPU, else operators."""
     if masks is None:
         zero = u.new_zeros(1, u.shape[1], u.shape[2])
         h0, s0 = (zero, zero) if state is None else (state.h[None], state.s[None])
         weights = [weight_ih, weight_hh, bias, torch.zeros_like(bias)]
-        h, h_last, s_last = torch.lstm(u, (h0, s0), weights, True, 1, 0.0, False, False, False)  # type: ignore[call-overload]
+        h, h_last, s_last = torch.lstm(u, (h0, s0), weights, True, 1, 0.0, False, False, False)
         return h, State(h_last[0], s_last[0])
     if u.device.type == "cpu" and u.dtype in (torch.float32, torch.float64):
         return _fused(u, weight_ih, weight_hh, bias, masks, state)
@@ -206,10 +206,12 @@ class _FusedRecurrence(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, u: Tensor, wx: Tensor, wh: Tensor, b: Tensor, mx: Tensor, mh: Tensor, mg: Tensor) -> Tensor:
+    def forward(ctx: Any, u: Tensor, wx: Tensor, wh: Tensor, b: Tensor, mx: Tensor, mh: Tensor, mg: Tensor) -> Any:
         h, ctx.days = _fused_forward(u, wx, wh, b, Masks(mx, mh, mg), None)
         ctx.save_for_backward(wx, wh, mx, mh, mg)
-        return h
+        last = ctx.days[-1][-1].clone()
+        ctx.mark_non_differentiable(last)
+        return h, last
 
     @staticmethod
     def backward(ctx: Any, *grad: Tensor) -> tuple[Tensor | None, ...]:
@@ -274,8 +276,8 @@ def _fused(
     if torch.is_grad_enabled() and any(a.requires_grad for a in (u, *weights)):
         if state is not None:
             raise ValueError("no gradient through a given state: call under torch.no_grad()")
-        h = _FusedRecurrence.apply(u, *weights, *masks)
-        return h, State(h[-1].detach(), torch.full_like(h[-1], torch.nan))
+        h, last = _FusedRecurrence.apply(u, *weights, *masks)
+        return h, State(h[-1].detach(), last)
     with torch.no_grad():
         h, (_, _, gates, cells) = _fused_forward(u, *weights, masks, state)
         _spare.append(gates)

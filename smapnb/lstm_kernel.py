@@ -1,10 +1,11 @@
-"""One day of the paper's LSTM (equations 2-7) and of its gradient as single passes over memory, in Numba on NumPy arrays.
+"""One day of the paper's LSTM (equations 2-7) and of its gradient as single passes over NumPy arrays, in Numba.
 
 It promises the arithmetic of `smapnb.lstm.reference_recurrence` between the matrix products, which stay in torch; it
 knows no torch, no time loop, no input and no output layer. Gates are stacked i, f, g, o along the last axis.
 """
 
 import math
+from typing import Any
 
 import numpy as np
 from numba import float32, njit
@@ -12,8 +13,8 @@ from numba.extending import overload
 
 # Constants in the narrow type: a Python float would pull float32 arithmetic up to float64.
 ONE, TWO = np.float32(1), np.float32(2)
-# numpy's error model: Python's checks each division for zero, and that branch alone stops vectorisation (8 times slower).
-COMPILED = {"fastmath": True, "error_model": "numpy", "nogil": True, "cache": True}
+# numpy's error model: Python's checks each division for zero, and that branch alone stops vectorisation.
+COMPILED: dict[str, Any] = {"fastmath": True, "error_model": "numpy", "nogil": True, "cache": True}
 
 
 def _exp(x):

@@ -279,9 +279,7 @@ def _scores(sim: Any, obs: Any, counts: Floats, level: float, minimum_n: int) ->
 def _align(sim: xr.DataArray, obs: xr.DataArray, dim: str) -> tuple[xr.DataArray, xr.DataArray]:
     labels = f"sim ({sim.name}) and obs ({obs.name})"
     if set(sim.dims) != set(obs.dims) or dim not in sim.dims:
-        raise ValueError(
-            f"{labels} have dimensions {sim.dims} and {obs.dims}; both need the same, {dim!r} among them"
-        )
+        raise ValueError(f"{labels} have dimensions {sim.dims} and {obs.dims}; both need the same, {dim!r} among them")
     units = {x.attrs["units"] for x in (sim, obs) if "units" in x.attrs}
     if len(units) > 1:
         raise ValueError(f"{labels} have different units: {sorted(units)}")
@@ -326,9 +324,7 @@ def summarise(scores: xr.Dataset) -> pd.DataFrame:
     pandas.DataFrame
         Columns ``median, q25, q75, n_pixels`` (pixels with a value) and ``units``.
     """
-    values = pd.DataFrame(
-        {name: scores[name].to_numpy().ravel() for name in METRICS}
-    )  # pandas leaves NaN out
+    values = pd.DataFrame({name: scores[name].to_numpy().ravel() for name in METRICS})  # pandas leaves NaN out
     table = values.quantile([0.5, 0.25, 0.75]).set_axis(["median", "q25", "q75"]).T
     table["n_pixels"] = values.count()
     table["units"] = [scores[name].attrs.get("units", "") for name in METRICS]
@@ -366,9 +362,7 @@ def difference(
     for name in METRICS:
         try:
             one, two = xr.align(product[name], baseline[name], join="exact")
-            pairs = np.stack(
-                np.broadcast_arrays(one.to_numpy(), two.transpose(*one.dims).to_numpy())
-            ).reshape(2, -1)
+            pairs = np.stack(np.broadcast_arrays(one.to_numpy(), two.transpose(*one.dims).to_numpy())).reshape(2, -1)
         except ValueError as error:
             raise ValueError(f"product and baseline are not scored on the same pixels: {error}") from error
         pairs = pairs[:, ~np.isnan(pairs).any(0)]
@@ -377,9 +371,7 @@ def difference(
         if n:
             drawn = pairs[:, generator.integers(n, size=(n_boot, n))]  # (product, sample, pixel)
             medians = np.median(drawn, axis=-1)
-            row["lower"], row["upper"] = np.quantile(
-                medians[0] - medians[1], [(1 - level) / 2, (1 + level) / 2]
-            )
+            row["lower"], row["upper"] = np.quantile(medians[0] - medians[1], [(1 - level) / 2, (1 + level) / 2])
             row["difference"] = np.median(pairs[0]) - np.median(pairs[1])
         rows[name] = row
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("metric")

@@ -16,6 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from smapnb.variables import TARGETS, names
 
+Quantity = Literal["surface", "rootzone"]
+Gate = Literal["x", "h", "g"]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[int, Field(gt=0)]
 
@@ -68,9 +70,9 @@ class Validation(_Section):
     """What the training holds back from itself: pixels and months of the training period, never the test period."""
 
     pixel_fraction: Fraction = 0.1
-    months: list[str] = Field(default_factory=list, description="held-back months, as 2015-08")
-    every: Positive = Field(1, description="score every so many epochs")
-    patience: Positive | None = Field(None, description="stop after so many scores without a better one")
+    months: list[str] = Field(default=[], description="held-back months, as 2015-08")
+    every: Positive = Field(default=1, description="score every so many epochs")
+    patience: Positive | None = Field(default=None, description="stop after so many scores without a better one")
 
 
 class Training(Period):
@@ -80,7 +82,7 @@ class Training(Period):
     seed: int = 0
     hidden_size: Positive = 256
     dropout: Fraction = 0.5
-    dropout_on: list[Literal["x", "h", "g"]] = Field(default_factory=lambda: ["x", "h", "g"])
+    dropout_on: list[Gate] = ["x", "h", "g"]
     seq_length: list[Positive] = Field(default_factory=lambda: [30], description="days scored; members take turns")
     warmup: Annotated[int, Field(ge=0)] = Field(0, description="days run before each window and not scored")
     batch_size: Positive = 100
@@ -96,7 +98,7 @@ class Training(Period):
     forcing_noise: Annotated[float, Field(ge=0)] = Field(0.0, description="std of noise on the scaled forcing")
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps")
     mixed_precision: bool = False
-    validation: Validation = Field(default_factory=Validation)
+    validation: Validation = Validation()
 
 
 class Hindcast(Period):
@@ -123,7 +125,7 @@ class Profile(_Section):
     rules: Literal["paper-text", "author-code"] = "author-code"
     data: Data
     inputs: Inputs = Field(default_factory=Inputs)
-    targets: list[Literal["surface", "rootzone"]] = Field(default_factory=lambda: ["surface"], min_length=1)
+    targets: list[Quantity] = Field(["surface"], min_length=1)
     training: Training
     hindcast: Hindcast
     evaluation: Evaluation
@@ -183,12 +185,22 @@ def load(profile: str | Path, overrides: dict[str, Any] | None = None, folder: P
         Unknown key or a value that does not fit; the message names the key.
     """
     path = find(profile, folder)
-    values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: an impossible date, as 2015-02-30
+        raise ProfileError(f"{path}: not YAML that can be read: {error}") from error
     if not isinstance(values, dict):
         raise ProfileError(f"{path}: not a mapping of keys to values")
     for dotted, value in (overrides or {}).items():
-        set_dotted(values, dotted, yaml.safe_load(value) if isinstance(value, str) else value)
+        set_dotted(values, dotted, _read_value(dotted, value) if isinstance(value, str) else value)
     return Profile.model_validate(values)
+
+
+def _read_value(dotted: str, text: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError) as error:
+        raise ProfileError(f"-p {dotted}={text}: {error}") from error
 
 
 def set_dotted(values: dict[str, Any], dotted: str, value: Any) -> None:

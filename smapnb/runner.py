@@ -25,7 +25,7 @@ import papermill
 import zmq
 from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from smapnb.profile import Profile, load, run_folder
 
@@ -111,9 +111,7 @@ def _select(folder: Path, only: str | list[str] | None) -> list[Path]:
     wanted = [only] if isinstance(only, str) else list(only)
     unknown = [w for w in wanted if not any(w in (path.stem, path.stem[:2]) for path in known)]
     if unknown or not wanted:
-        raise RunError(
-            f"no notebook {', '.join(unknown)!r} in {folder}; known: {', '.join(p.stem for p in known)}"
-        )
+        raise RunError(f"no notebook {', '.join(unknown)!r} in {folder}; known: {', '.join(p.stem for p in known)}")
     return [path for path in known if path.stem in wanted or path.stem[:2] in wanted]
 
 
@@ -183,9 +181,7 @@ def _execute(
             kernel_manager_class=manager,
         )
     except Exception as error:  # whatever stopped it, the reader needs the cell
-        raise RunError(
-            f"{target.stem} failed in {_failure(running, error)}; output so far: {target}"
-        ) from error
+        raise RunError(f"{target.stem} failed in {_failure(running, error)}; output so far: {target}") from error
     finally:
         if running.exists():
             running.replace(target)
@@ -198,18 +194,14 @@ def _failure(path: Path, error: Exception) -> str:
     if isinstance(error, papermill.PapermillExecutionError):
         what = f"{error.ename}: {error.evalue}"
     cells = nbformat.read(path, as_version=4).cells if path.exists() else []
-    started = [
-        c for c in cells if c.cell_type == "code" and c.metadata.get("papermill", {}).get("start_time")
-    ]
+    started = [c for c in cells if c.cell_type == "code" and c.metadata.get("papermill", {}).get("start_time")]
     if not started:
         return f"the start of its kernel: {what}"
     lines = [line.strip() for line in started[-1].source.splitlines() if line.strip()]
     return f"cell {len(started)} ({lines[0] if lines else 'empty'}): {what}"
 
 
-def _start_record(
-    path: Path, settings: Profile, overrides: dict[str, Any], sources: list[Path]
-) -> dict[str, Any]:
+def _start_record(path: Path, settings: Profile, overrides: dict[str, Any], sources: list[Path]) -> dict[str, Any]:
     """Write the record of a run that has begun; notebooks that are not run again keep their earlier entry."""
     earlier = json.loads(path.read_text(encoding="utf-8"))["notebooks"] if path.exists() else {}
     chosen = {source.stem for source in sources}

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import json
 import math
-import platform
 import time
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -19,86 +17,26 @@ import numpy as np
 import pandas as pd
 import torch
 import xarray as xr
-from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from smapnb.batch import BatchError, Scaler, Tensors, Windows, draw_windows, iterations_per_epoch, tensors
+from smapnb.batch import Scaler, Tensors, Windows, draw_windows, iterations_per_epoch, tensors
 from smapnb.lstm import SoilMoistureLSTM
-from smapnb.profile import Profile, Training, variable
+from smapnb.profile import Profile, Quantity, Training, variable
+from smapnb.train_checkpoint import (
+    CHECKPOINT,
+    Checkpoint,
+    TrainingError,
+    choose_device,
+    network,
+    read_tensors,
+    replace_file,
+    versions,
+    write_tensors,
+)
 
-CHECKPOINT, STATE, HISTORY = "checkpoint.safetensors", "training_state.safetensors", "history.csv"
+STATE, HISTORY = "training_state.safetensors", "history.csv"
 LEARNING_RATE_RISE = 0.05  # share of the steps over which the cosine schedule first rises
-
-
-class TrainingError(RuntimeError):
-    """Training cannot go on; the message says where it stopped and why."""
-
-
-@dataclass
-class Checkpoint:
-    """All that a hindcast needs: weights of every member, scaler, inputs, target, and the profile that made them."""
-
-    weights: list[dict[str, Tensor]]
-    scaler: Scaler
-    quantity: str
-    forcing: list[str]
-    statics: list[str]
-    profile: dict[str, Any]
-    versions: dict[str, str]
-    forcing_range: dict[str, tuple[float, float]]
-
-    @property
-    def target(self) -> str:
-        """Variable that the network was trained on."""
-        return variable(self.quantity, "smap")  # type: ignore[arg-type]
-
-    def models(self, device: torch.device | str = "cpu") -> list[SoilMoistureLSTM]:
-        """One network a member, in eval mode, on `device`."""
-        training = Training.model_validate(self.profile["training"])
-        models = []
-        for weights in self.weights:
-            model = _network(len(self.forcing) + len(self.statics), training)
-            model.load_state_dict(weights)
-            models.append(model.to(device).eval())
-        return models
-
-    def save(self, path: Path) -> None:
-        """Write weights and metadata as one safetensors file, and the metadata beside it as JSON to read."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        flat = {f"member{m}.{k}": v.contiguous() for m, w in enumerate(self.weights) for k, v in w.items()}
-        about = {
-            "quantity": self.quantity,
-            "forcing": self.forcing,
-            "statics": self.statics,
-            "scaler": self.scaler.to_json(),
-            "forcing_range": self.forcing_range,
-            "profile": self.profile,
-            "versions": self.versions,
-        }
-        text = json.dumps(about, indent=1)
-        _write(path, flat, text)
-        _replace(path.with_suffix(".json"), text.encode())
-
-    @classmethod
-    def load(cls, path: Path) -> Checkpoint:
-        """Read a checkpoint.
-
-        Raises
-        ------
-        TrainingError
-            No such file, or not a checkpoint of smapnb.
-        """
-        flat, text = _read(path)
-        about = json.loads(text)
-        weights: dict[int, dict[str, Tensor]] = {}
-        for key, value in flat.items():
-            member, name = key.split(".", 1)
-            weights.setdefault(int(member.removeprefix("member")), {})[name] = value
-        scaler = Scaler(**about.pop("scaler"))
-        ranges = {k: (v[0], v[1]) for k, v in about.pop("forcing_range").items()}
-        return cls([weights[m] for m in sorted(weights)], scaler, forcing_range=ranges, **about)
 
 
 @dataclass
@@ -110,15 +48,6 @@ class TrainingResult:
     seconds: float
     parameters: int
     device: str
-
-
-def choose_device(wish: str) -> torch.device:
-    """``auto``: CUDA, then MPS, then CPU, whichever is there; else the device as named."""
-    if wish != "auto":
-        return torch.device(wish)
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
 
 def masked_loss(simulated: Tensor, observed: Tensor, scored: Tensor, rho: int, per: str = "rho") -> Tensor:
@@ -138,7 +67,9 @@ def masked_loss(simulated: Tensor, observed: Tensor, scored: Tensor, rho: int, p
     return squares.sum() / scored.sum().clamp(min=1)
 
 
-def train(cube: xr.Dataset, profile: Profile, quantity: str, folder: Path, *, progress: bool = True) -> TrainingResult:
+def train(
+    cube: xr.Dataset, profile: Profile, quantity: Quantity, folder: Path, *, progress: bool = True
+) -> TrainingResult:
     """Train every member for one target and write ``folder/checkpoint.safetensors`` and ``folder/history.csv``.
 
     After each epoch the whole state is written, so that a killed run goes on where it was and, on CPU, ends with the
@@ -177,11 +108,11 @@ def train(cube: xr.Dataset, profile: Profile, quantity: str, folder: Path, *, pr
 class _Run:
     """The state of a training: data, the member at work, and what is already done."""
 
-    def __init__(self, cube: xr.Dataset, profile: Profile, quantity: str, folder: Path):
+    def __init__(self, cube: xr.Dataset, profile: Profile, quantity: Quantity, folder: Path):
         self.profile, self.quantity, self.folder = profile, quantity, folder
         self.settings, self.inputs = profile.training, profile.inputs
         self.device = choose_device(self.settings.device)
-        target = variable(quantity, "smap")  # type: ignore[arg-type]
+        target = variable(quantity, "smap")
         names = [*self.inputs.forcing, *self.inputs.statics, target]
         span = slice(str(self.settings.start), str(self.settings.end))
         data = cube[names].sel(time=span).load()
@@ -214,7 +145,7 @@ class _Run:
         settings = self.settings
         self.generator = torch.Generator().manual_seed(settings.seed + self.member)
         n_inputs = len(self.inputs.forcing) + len(self.inputs.statics)
-        self.model = _network(n_inputs, settings, self.generator).to(self.device).train()
+        self.model = network(n_inputs, settings, self.generator).to(self.device).train()
         self.average = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
         self.optimiser = _optimiser(self.model, settings)
         self.seq_length = settings.seq_length[self.member % len(settings.seq_length)]
@@ -322,7 +253,7 @@ class _Run:
 
     @torch.no_grad()
     def _squared_errors(self) -> Tensor:
-        model = _network(len(self.inputs.forcing) + len(self.inputs.statics), self.settings)
+        model = network(len(self.inputs.forcing) + len(self.inputs.statics), self.settings)
         model.load_state_dict(self._weights())
         model.to(self.device).eval()
         needed = self.held_pixels if not bool(self.held_months.any()) else torch.ones_like(self.held_pixels)
@@ -334,7 +265,7 @@ class _Run:
 
     @property
     def _target(self) -> str:
-        return variable(self.quantity, "smap")  # type: ignore[arg-type]
+        return variable(self.quantity, "smap")
 
     def _out_of_patience(self) -> bool:
         patience = self.settings.validation.patience
@@ -344,7 +275,7 @@ class _Run:
     # -- on disk ---------------------------------------------------------------------------------------------------
 
     def checkpoint(self) -> Checkpoint:
-        """The finished members with all that a hindcast needs."""
+        """Put the finished members together with all that a hindcast needs."""
         return Checkpoint(
             self.weights_of_members,
             self.scaler,
@@ -352,7 +283,7 @@ class _Run:
             self.inputs.forcing,
             self.inputs.statics,
             self.profile.model_dump(mode="json"),
-            _versions(),
+            versions(),
             self.ranges,
         )
 
@@ -362,10 +293,10 @@ class _Run:
 
     def save_history(self) -> None:
         """Write the history as CSV."""
-        _replace(self.folder / HISTORY, self.history_frame().to_csv(index=False).encode())
+        replace_file(self.folder / HISTORY, self.history_frame().to_csv(index=False).encode())
 
     def _identity(self) -> dict[str, Any]:
-        """What must be equal for a stored state to belong to this run."""
+        """Say what must be equal for a stored state to belong to this run."""
         return {
             "quantity": self.quantity,
             "rules": self.profile.rules,
@@ -392,14 +323,14 @@ class _Run:
             "best": self.best,
             "history": self.history,
         }
-        _write(self.folder / STATE, {k: v.contiguous().clone() for k, v in parts.items()}, json.dumps(about))
+        write_tensors(self.folder / STATE, {k: v.contiguous().clone() for k, v in parts.items()}, json.dumps(about))
 
     def resume(self) -> None:
         """Take up a state that an earlier run of the same settings left in the folder; else start anew."""
         path = self.folder / STATE
         if not path.exists():
             return
-        flat, text = _read(path)
+        flat, text = read_tensors(path)
         about = json.loads(text)
         if about["identity"] != self._identity():
             return
@@ -437,7 +368,7 @@ def held_back(data: xr.Dataset, profile: Profile) -> tuple[np.ndarray, np.ndarra
     held = np.zeros(pixels, bool)
     rng = np.random.default_rng(profile.training.seed)
     held[rng.permutation(pixels)[: round(validation.pixel_fraction * pixels)]] = True
-    month_of_day = data.indexes["time"].strftime("%Y-%m")
+    month_of_day = pd.DatetimeIndex(data.indexes["time"]).strftime("%Y-%m")
     absent = sorted(set(validation.months) - set(month_of_day))
     if absent:
         raise TrainingError(f"training.validation.months {absent} lie outside the training period")
@@ -457,50 +388,6 @@ def learning_rate(step: int, steps: int, settings: Training) -> float:
     return settings.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, steps - rise)))
 
 
-def _network(n_inputs: int, settings: Training, generator: torch.Generator | None = None) -> SoilMoistureLSTM:
-    return SoilMoistureLSTM(n_inputs, settings.hidden_size, settings.dropout, tuple(settings.dropout_on), generator)
-
-
 def _optimiser(model: SoilMoistureLSTM, settings: Training) -> torch.optim.Optimizer:
     kind = {"adadelta": torch.optim.Adadelta, "adamw": torch.optim.AdamW}[settings.optimiser]
     return kind(model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
-
-
-def _versions() -> dict[str, str]:
-    packages = ("smapnb", "torch", "numpy", "xarray")
-    return {name: version(name) for name in packages} | {"python": platform.python_version()}
-
-
-def _write(path: Path, flat: dict[str, Tensor], text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.part")
-    save_file(flat, temporary, metadata={"smapnb": text})
-    temporary.replace(path)
-
-
-def _read(path: Path) -> tuple[dict[str, Tensor], str]:
-    if not path.exists():
-        raise TrainingError(f"{path}: no such file; run the training notebook first")
-    try:
-        with safe_open(path, framework="pt") as file:
-            return {k: file.get_tensor(k) for k in file.keys()}, file.metadata()["smapnb"]  # noqa: SIM118
-    except Exception as error:
-        raise TrainingError(f"{path}: not a file of smapnb's training ({error})") from error
-
-
-def _replace(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.part")
-    temporary.write_bytes(content)
-    temporary.replace(path)
-
-
-__all__ = [
-    "BatchError",
-    "Checkpoint",
-    "TrainingError",
-    "TrainingResult",
-    "held_back",
-    "learning_rate",
-    "masked_loss",
-    "train",
-]

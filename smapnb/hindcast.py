@@ -1,0 +1,251 @@
+"""Run a trained checkpoint, or its ensemble, over any period of the cube: soil moisture in m3 m-3 with its spread.
+
+Memory is bounded by ``hindcast.pixel_block x hindcast.time_block``, whatever the length of the record: the state is
+carried from block to block of time. It trains nothing and scores nothing.
+
+Start-up rule: the state begins at zero and is run over ``hindcast.spinup_days`` days before ``hindcast.start``, or over
+as many as the cube has (attribute ``spinup_days``); those days are thrown away. Reference: paper.md section 9, where a
+test year started from zero lost 0.027 in R.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+import dask.array
+import numpy as np
+import torch
+import xarray as xr
+from tqdm.auto import tqdm
+
+from smapnb.batch import moisture_dataset, out_of_range, tensors
+from smapnb.lstm import Masks, SoilMoistureLSTM, State
+from smapnb.train_checkpoint import CHECKPOINT, Checkpoint, choose_device
+
+PROGRESS = "progress.json"
+PIXEL_COORDINATES = ("pixel", "row", "col", "lat", "lon")
+
+
+class Run(Protocol):
+    """What a hindcast needs to know of a profile."""
+
+    name: str
+    targets: Any
+    hindcast: Any
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether the data are synthetic."""
+
+
+class HindcastError(RuntimeError):
+    """A hindcast cannot be run; the message says what is missing."""
+
+
+def run(cube: xr.Dataset, profile: Run, folder: Path, path: Path, *, progress: bool = True) -> xr.Dataset:
+    """Hindcast every target of the profile and write one Zarr store.
+
+    Parameters
+    ----------
+    cube : xarray.Dataset
+        Forcing and statics, dimensions (time, pixel), lazily opened.
+    folder : Path
+        Folder of the run, with ``<target>/checkpoint.safetensors``.
+    path : Path
+        The store to write. Blocks of pixels that an interrupted run of the same checkpoints has finished are kept.
+
+    Returns
+    -------
+    xarray.Dataset
+        For each target ``<ssm|rzsm>_lstm`` and ``.._lstm_spread`` (time, pixel), m3 m-3: mean and standard deviation
+        over members and dropout passes (spread missing when there is only one of them); ``forcing_out_of_range``
+        (time, pixel): how many forcing variables leave the range that the networks were trained on.
+
+    Raises
+    ------
+    HindcastError
+        A forcing of the checkpoint is not in the cube, or the cube has no day of the period.
+    smapnb.train.TrainingError
+        No checkpoint.
+    """
+    checkpoints = {quantity: Checkpoint.load(folder / quantity / CHECKPOINT) for quantity in profile.targets}
+    days, first_kept = _days(cube, profile)
+    for quantity, checkpoint in checkpoints.items():
+        lacking = [n for n in [*checkpoint.forcing, *checkpoint.statics] if n not in cube]
+        if lacking:
+            raise HindcastError(f"the cube lacks {lacking}, which the {quantity} checkpoint needs")
+    part = path.with_name(f".{path.name}.part")
+    done = _open_part(part, cube, days[first_kept:], first_kept, profile, checkpoints)
+    blocks = list(_slices(0, cube.sizes["pixel"], profile.hindcast.pixel_block))
+    for pixels in tqdm(blocks, desc="hindcast", unit="block", disable=not progress):
+        if pixels.start in done:
+            continue
+        _run_pixels(cube, days, first_kept, pixels, profile, checkpoints, part)
+        done.add(pixels.start)
+        _write_progress(part, _identity(profile, checkpoints), done)
+    (part / PROGRESS).unlink()
+    if path.exists():
+        shutil.rmtree(path)
+    part.replace(path)
+    return xr.open_zarr(path, consolidated=False)
+
+
+def predict(
+    models: list[SoilMoistureLSTM], x: Iterator[torch.Tensor], passes: int, seed: int, pixels: slice, total: int
+) -> Iterator[torch.Tensor]:
+    """Scaled predictions (realisation, time, batch) for successive blocks of time, the state carried between them.
+
+    Parameters
+    ----------
+    models : list of SoilMoistureLSTM
+        Members of the ensemble.
+    x : iterator of Tensor (time, batch, n_inputs)
+        Blocks of time, in order.
+    passes : int
+        0: dropout off; n: every member runs n times, each with its own masks, constant over the whole record.
+    pixels, total : slice, int
+        Which of the `total` pixels the batch is: masks are drawn for all of them, so that blocks do not matter.
+    """
+    masks: list[tuple[SoilMoistureLSTM, Masks | None]] = []
+    for member, model in enumerate(models):
+        model.train(passes > 0)
+        masks += (
+            [(model, None)]
+            if not passes
+            else [(model, _masks(model, total, seed, member, k, pixels)) for k in range(passes)]
+        )
+    states: list[State | None] = [None] * len(masks)
+    for block in x:
+        out = torch.empty(len(masks), block.shape[0], block.shape[1])
+        for r, (model, mask) in enumerate(masks):
+            with torch.no_grad():
+                y, states[r] = model.run(block, mask, states[r])
+            out[r] = y.cpu()
+        yield out
+
+
+def _masks(model: SoilMoistureLSTM, total: int, seed: int, member: int, k: int, pixels: slice) -> Masks:
+    generator = torch.Generator().manual_seed(int(np.random.SeedSequence([seed, member, k]).generate_state(1)[0]))
+    return Masks(*(mask[pixels].contiguous() for mask in model.draw_masks(total, generator)))
+
+
+def _run_pixels(
+    cube: xr.Dataset,
+    days: np.ndarray,
+    first_kept: int,
+    pixels: slice,
+    profile: Run,
+    checkpoints: dict[str, Checkpoint],
+    part: Path,
+) -> None:
+    """Run one block of pixels through all blocks of time and write what is kept."""
+    settings = profile.hindcast
+    # Spin-up ends with a block of its own, so that a block is kept whole or not at all.
+    blocks = [*_slices(0, first_kept, settings.time_block), *_slices(first_kept, len(days), settings.time_block)]
+    runs = {}
+    for quantity, checkpoint in checkpoints.items():
+        training = checkpoint.profile["training"]
+        device = choose_device(training["device"])
+        x = (_inputs(cube, days[block], pixels, checkpoint).to(device) for block in blocks)
+        models = checkpoint.models(device)
+        runs[quantity] = predict(models, x, settings.dropout_passes, training["seed"], pixels, cube.sizes["pixel"])
+    for block in blocks:
+        scaled = {quantity: next(predictions) for quantity, predictions in runs.items()}
+        if block.start < first_kept:
+            continue
+        kept = _block_dataset(cube.sel(time=days[block]).isel(pixel=pixels), scaled, checkpoints)
+        region = {"time": slice(block.start - first_kept, block.stop - first_kept), "pixel": pixels}
+        kept.drop_vars(list(kept.coords)).to_zarr(part, region=region, consolidated=False)
+
+
+def _inputs(cube: xr.Dataset, days: np.ndarray, pixels: slice, checkpoint: Checkpoint) -> torch.Tensor:
+    names = [*checkpoint.forcing, *checkpoint.statics]
+    block = cube[names].sel(time=days).isel(pixel=pixels).load()
+    return tensors(block, checkpoint.scaler, checkpoint.forcing, checkpoint.statics).inputs(slice(None), slice(None))
+
+
+def _block_dataset(
+    block: xr.Dataset, scaled: dict[str, torch.Tensor], checkpoints: dict[str, Checkpoint]
+) -> xr.Dataset:
+    realisations: dict[str, np.ndarray] = {}
+    ranges: dict[str, tuple[float, float]] = {}
+    for quantity, values in scaled.items():
+        checkpoint = checkpoints[quantity]
+        realisations[checkpoint.output] = checkpoint.scaler.unscale(checkpoint.target, values.numpy())
+        ranges |= checkpoint.forcing_range
+    return moisture_dataset(realisations, block).merge(out_of_range(block, ranges))
+
+
+def _days(cube: xr.Dataset, profile: Run) -> tuple[np.ndarray, int]:
+    """Days to run, and the number of leading ones that only spin the state up."""
+    time = cube.indexes["time"]
+    settings = profile.hindcast
+    start, end = np.datetime64(settings.start), np.datetime64(settings.end)
+    wanted = time[(time >= start) & (time <= end)]
+    if not len(wanted):
+        raise HindcastError(f"the cube has no day in {settings.start}..{settings.end}")
+    before = time[(time < start) & (time >= start - np.timedelta64(settings.spinup_days, "D"))]
+    return np.concatenate([before.to_numpy(), wanted.to_numpy()]), len(before)
+
+
+def _slices(first: int, end: int, step: int) -> Iterator[slice]:
+    for start in range(first, end, step):
+        yield slice(start, min(start + step, end))
+
+
+def _identity(profile: Run, checkpoints: dict[str, Checkpoint]) -> dict[str, Any]:
+    """Say what must be equal for finished blocks of an interrupted run to be kept."""
+    sums = {q: [float(sum(w.double().sum() for w in m.values())) for m in c.weights] for q, c in checkpoints.items()}
+    return {"name": profile.name, "hindcast": profile.hindcast.model_dump(mode="json"), "weights": sums}
+
+
+def _write_progress(part: Path, identity: dict[str, Any], done: set[int]) -> None:
+    temporary = part / f".{PROGRESS}.part"
+    temporary.write_text(json.dumps({"identity": identity, "done": sorted(done)}), encoding="utf-8")
+    temporary.replace(part / PROGRESS)
+
+
+def _open_part(
+    part: Path,
+    cube: xr.Dataset,
+    days: np.ndarray,
+    spinup: int,
+    profile: Run,
+    checkpoints: dict[str, Checkpoint],
+) -> set[int]:
+    """Prepare the unfinished store, or take up that of an interrupted run; return the pixel blocks already in it."""
+    identity = _identity(profile, checkpoints)
+    if (part / PROGRESS).exists():
+        stored = json.loads((part / PROGRESS).read_text(encoding="utf-8"))
+        if stored["identity"] == identity:
+            return set(stored["done"])
+    if part.exists():
+        shutil.rmtree(part)
+    chunks = (profile.hindcast.time_block, profile.hindcast.pixel_block)
+    empty = dask.array.full((len(days), cube.sizes["pixel"]), np.nan, chunks=chunks, dtype=np.float32)
+    one_day = cube.sel(time=days[:1])
+    nothing = {q: torch.full((1, 1, cube.sizes["pixel"]), torch.nan) for q in checkpoints}
+    sample = _block_dataset(one_day, nothing, checkpoints)  # names, units and coordinates of the store
+    variables = {name: (array.dims, empty, array.attrs) for name, array in sample.data_vars.items()}
+    coords = {name: cube[name].load() for name in PIXEL_COORDINATES}
+    template = xr.Dataset(variables, coords={"time": days, **coords})
+    first = next(iter(checkpoints.values()))
+    template.attrs = {
+        "source": f"LSTM hindcast of {cube.attrs.get('source', 'the cube')}",
+        "profile": profile.name,
+        "synthetic": str(profile.synthetic).lower(),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "smapnb_version": first.versions["smapnb"],
+        "versions": json.dumps(first.versions),
+        "spinup_days": spinup,
+        "realisations": len(first.weights) * max(1, profile.hindcast.dropout_passes),
+        "dropout_passes": profile.hindcast.dropout_passes,
+    }
+    template.to_zarr(part, compute=False, consolidated=False)
+    _write_progress(part, identity, set())
+    return set()
