@@ -11,11 +11,12 @@ from smapnb.plot.static import (
     loss_curves,
     masks,
     observation_gaps,
+    realism,
     score_boxes,
     series_panels,
     static_maps,
 )
-from smapnb.plot.style import COLOURS, colour, label
+from smapnb.plot.style import COLOURS, colour, label, table
 
 __all__ = [
     "COLOURS",
@@ -29,7 +30,9 @@ __all__ = [
     "loss_curves",
     "masks",
     "observation_gaps",
+    "realism",
     "score_boxes",
     "series_panels",
     "static_maps",
+    "table",
 ]

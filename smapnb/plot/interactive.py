@@ -67,9 +67,7 @@ def interactive_map(
     )
 
 
-def interactive_series(
-    dataset: xr.Dataset, names: Sequence[str], *, title: str, synthetic: bool
-) -> hv.Overlay:
+def interactive_series(dataset: xr.Dataset, names: Sequence[str], *, title: str, synthetic: bool) -> hv.Overlay:
     """Draw the series of one pixel, one colour a product, the satellite's days as dots; box and wheel zoom.
 
     Parameters
@@ -100,7 +98,7 @@ def interactive_series(
     return hv.Overlay(drawn).opts(
         title=titled(title, synthetic),
         xlabel="day",
-        ylabel=f"{'soil moisture' if len(names) > 1 else _legend(names[0])} ({units})",
+        ylabel=f"{'soil moisture' if len(names) > 1 else _legend(names[0], dataset[names[0]].attrs)} ({units})",
         legend_position="top",
         **SIZE,
         show_grid=True,
@@ -108,9 +106,7 @@ def interactive_series(
     )
 
 
-def explorer(
-    score: xr.DataArray, series: xr.Dataset, *, title: str, synthetic: bool, start: int = 0
-) -> pn.pane.Bokeh:
+def explorer(score: xr.DataArray, series: xr.Dataset, *, title: str, synthetic: bool, start: int = 0) -> pn.pane.Bokeh:
     """Draw a map of a score above the series of one pixel: a click on a pixel shows its series.
 
     Parameters
@@ -202,9 +198,7 @@ def _score_map(pixels: ColumnDataSource, score: xr.DataArray, heading: str) -> A
     )
     hover = [("pixel", "@pixel"), ("lon, lat", "@lon{0.00}, @lat{0.00}"), (str(score.name), "@value{0.000}")]
     chart.add_tools(HoverTool(renderers=[drawn], tooltips=hover), TapTool(renderers=[drawn]))
-    chart.add_layout(
-        ColorBar(color_mapper=mapper, title=label(str(score.name), score.attrs), width=10), "right"
-    )
+    chart.add_layout(ColorBar(color_mapper=mapper, title=label(str(score.name), score.attrs), width=10), "right")
     return chart
 
 

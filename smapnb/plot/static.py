@@ -63,9 +63,7 @@ def static_maps(
 
 def _map(axis: Any, values: xr.DataArray, cmap: str, limits: tuple[float, float] | None, size: float) -> None:
     axis.set_extent(CONUS, ccrs.PlateCarree())
-    axis.add_geometries(
-        borders(0.02), ccrs.PlateCarree(), facecolor="none", edgecolor="0.55", linewidth=0.4, zorder=1
-    )
+    axis.add_geometries(borders(0.02), ccrs.PlateCarree(), facecolor="none", edgecolor="0.55", linewidth=0.4, zorder=1)
     low, high = limits or spread(values)
     drawn = axis.scatter(
         values["lon"],
@@ -95,9 +93,7 @@ def observation_gaps(fraction: xr.DataArray, *, synthetic: bool) -> Figure:
     ordered = fraction.sortby("lat").transpose("pixel", "time")
     chart, axis = plt.subplots(figsize=(WIDTH, 3.4), layout="constrained")
     plt.close(chart)
-    drawn = axis.pcolormesh(
-        ordered["time"], np.arange(ordered.sizes["pixel"]), ordered, cmap="cividis", vmin=0, vmax=1
-    )
+    drawn = axis.pcolormesh(ordered["time"], np.arange(ordered.sizes["pixel"]), ordered, cmap="cividis", vmin=0, vmax=1)
     ticks = np.linspace(0, ordered.sizes["pixel"] - 1, min(6, ordered.sizes["pixel"])).round().astype(int)
     axis.set_yticks(ticks, [f"{ordered['lat'].to_numpy()[i]:.0f}°N" for i in ticks])
     axis.set(xlabel="month", ylabel="pixels, south to north")
@@ -184,9 +180,7 @@ def _boxes(axis: Axes, values: Mapping[str, xr.DataArray]) -> None:
     axis.grid(axis="y", alpha=0.3)
 
 
-def score_boxes(
-    scores: Mapping[str, xr.Dataset], metrics: Sequence[str], *, title: str, synthetic: bool
-) -> Figure:
+def score_boxes(scores: Mapping[str, xr.Dataset], metrics: Sequence[str], *, title: str, synthetic: bool) -> Figure:
     """Draw `boxes` for several metrics side by side, from results of ``metrics.evaluate`` by product."""
     chart, axes = plt.subplots(1, len(metrics), figsize=(WIDTH, 3.4), squeeze=False, layout="constrained")
     plt.close(chart)
@@ -196,9 +190,7 @@ def score_boxes(
     return chart
 
 
-def by_year(
-    table: pd.DataFrame, metric: str, *, title: str, attrs: Mapping[str, Any], synthetic: bool
-) -> Figure:
+def by_year(table: pd.DataFrame, metric: str, *, title: str, attrs: Mapping[str, Any], synthetic: bool) -> Figure:
     """Draw a median and its quartiles by year, one line a product.
 
     Parameters
@@ -231,4 +223,30 @@ def masks(panels: Mapping[str, np.ndarray], *, title: str) -> Figure:
         axis.set(xlabel="hidden unit", ylabel="training instance")
         axis.set_title(f"mask on {name}", fontsize=9)
     chart.suptitle(title, fontsize=10)
+    return chart
+
+
+def realism(statistics: Mapping[str, xr.Dataset]) -> Figure:
+    """Draw what makes moisture and rain look real, one line a source, from results of ``twin.realism`` by name.
+
+    The names must say which source is synthetic; its line is broken.
+    """
+    panels = {
+        "ssm_seasonal_cycle": ("month", "soil moisture"),
+        "ssm_autocorrelation": ("lag", "autocorrelation"),
+        "ssm_histogram": ("moisture", "density"),
+        "precipitation_seasonal_cycle": ("month", "precipitation"),
+    }
+    xlabels = {"month": "month", "lag": "lag (d)", "moisture": f"soil moisture ({unit_text('m3 m-3')})"}
+    chart, axes = plt.subplots(2, 2, figsize=(WIDTH, 5.4), layout="constrained")
+    plt.close(chart)
+    for axis, (name, (dim, text)) in zip(axes.flat, panels.items(), strict=True):
+        for position, (source, values) in enumerate(statistics.items()):
+            line = "--" if "synthetic" in source else "-"
+            axis.plot(values[dim], values[name], line, color=OTHERS[position], label=source)
+        units = next(iter(statistics.values()))[name].attrs["units"]
+        axis.set(xlabel=xlabels[dim], ylabel=f"{text} ({unit_text(units)})")
+        axis.grid(alpha=0.3)
+    axes.flat[0].legend(fontsize=8)
+    chart.suptitle("Surface soil moisture and precipitation", fontsize=10)
     return chart

@@ -9,8 +9,10 @@ from importlib.resources import files
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import shapely
 import xarray as xr
+from pandas.io.formats.style import Styler
 
 from smapnb.variables import TABLE
 
@@ -64,6 +66,11 @@ def spread(values: xr.DataArray) -> tuple[float, float]:
     known = values.to_numpy()[np.isfinite(values)]
     low, high = np.percentile(known, [2, 98]) if known.size else (0.0, 1.0)
     return (float(low), float(high)) if high > low else (float(low) - 0.5, float(low) + 0.5)
+
+
+def table(frame: pd.DataFrame, *, title: str, synthetic: bool, precision: int = 4) -> Styler:
+    """Show a table under its title, numbers to `precision` decimals, gaps as a dash."""
+    return frame.style.set_caption(titled(title, synthetic)).format(precision=precision, na_rep="-")
 
 
 @cache
