@@ -23,6 +23,8 @@ HEIGHT = 340  # pixels
 SIZE: dict[str, Any] = {"responsive": True, "min_height": HEIGHT}  # as wide as the page's column
 BORDERS = 0.04  # degrees; coarse enough to weigh little in a page
 LINES = "#888888"
+# HoloViews asks for WebGL, which without a graphics card takes seconds a figure; a canvas is fast at these sizes.
+hv.renderer("bokeh").webgl = False
 
 
 def interactive_map(
