@@ -59,9 +59,9 @@ def land(place: Climate, seed: int) -> Land:
     capacity = 100 * (surveyed.field_capacity - surveyed.wilting_point) + 1.0 + 1.8 * patches
 
     celsius = place.temperature - FREEZING
-    supply = place.precipitation / (0.35 + 0.17 * np.maximum(celsius, 2.0))
+    supply = place.precipitation / (1.0 + 0.09 * np.maximum(celsius, 2.0))
     leaf = static_field(place.lon, place.lat, 180, seed, "vegetation")
-    ndvi = np.clip(0.02 + 0.47 * (1 - np.exp(-1.1 * supply**1.6)) * (1 + 0.28 * leaf), 0.03, 0.66)
+    ndvi = np.clip(0.02 + 0.47 * (1 - np.exp(-1.1 * supply**2)) * (1 + 0.28 * leaf), 0.03, 0.66)
     # Organic matter follows the greenness, per cent by mass.
     organic = 1.0 + 4.5 * np.clip(ndvi / 0.45, 0, 1)
     wrong = [static_field(place.lon, place.lat, 120, seed, f"soil survey error {i}") for i in range(2)]
