@@ -28,6 +28,7 @@ FLAGS = [
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
     *("--disable-background-networking", "--disable-component-update"),
 ]
+PATIENCE_MS = 120_000  # a busy machine is no error of a page
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 
 PROBE = (Path(__file__).parent / "browser_probe.js").read_text(encoding="utf-8")
@@ -109,6 +110,7 @@ def visit(context: Any, base: str, page: str, shot: Path | None = None) -> Seen:
     """Open ``base + page``, wait until plots and mathematics are drawn, and report."""
     seen = Seen(page)
     tab = context.new_page()
+    tab.set_default_timeout(PATIENCE_MS)
     tab.on("requestfailed", lambda r: seen.failed.append(f"{r.url} {r.failure}"))
     tab.on("response", lambda r: seen.failed.append(f"{r.status} {r.url}") if r.status >= 400 else None)
     tab.on(
@@ -126,7 +128,7 @@ def visit(context: Any, base: str, page: str, shot: Path | None = None) -> Seen:
     return seen
 
 
-def settle(tab: Any, patience_ms: int = 15_000) -> None:
+def settle(tab: Any, patience_ms: int = PATIENCE_MS) -> None:
     """Wait, at most `patience_ms`, until plots and mathematics are drawn; the probe then judges."""
     ready = """() => {
       const roots = document.querySelectorAll('.cell_output [data-root-id]').length;

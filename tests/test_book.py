@@ -277,6 +277,12 @@ def test_plain_sphinx_builds_the_same_pages(html, pages, smoke_run, tmp_path):  
     assert {p for p in pages if p not in NOT_CHAPTERS} <= {str(p.relative_to(plain)) for p in plain.rglob("*.html")}
 
 
+@pytest.mark.slow
+def test_plots_ask_for_no_graphics_card(html, pages):
+    asking = [p for p in pages if '"output_backend":"webgl"' in (html / p).read_text(encoding="utf-8")]
+    assert asking == []
+
+
 # What a reader sees
 
 
