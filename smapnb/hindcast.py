@@ -21,13 +21,12 @@ import dask.array
 import numpy as np
 import torch
 import xarray as xr
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from smapnb.batch import moisture_dataset, out_of_range, tensors
 from smapnb.lstm import Masks, SoilMoistureLSTM, State
 from smapnb.train_checkpoint import CHECKPOINT, Checkpoint, choose_device
 
-PROGRESS = "progress.json"
 PIXEL_COORDINATES = ("pixel", "row", "col", "lat", "lon")
 
 
@@ -88,7 +87,7 @@ def run(cube: xr.Dataset, profile: Run, folder: Path, path: Path, *, progress: b
         _run_pixels(cube, days, first_kept, pixels, profile, checkpoints, part)
         done.add(pixels.start)
         _write_progress(part, _identity(profile, checkpoints), done)
-    (part / PROGRESS).unlink()
+    _progress(part).unlink()
     if path.exists():
         shutil.rmtree(path)
     part.replace(path)
@@ -204,10 +203,15 @@ def _identity(profile: Run, checkpoints: dict[str, Checkpoint]) -> dict[str, Any
     return {"name": profile.name, "hindcast": profile.hindcast.model_dump(mode="json"), "weights": sums}
 
 
+def _progress(part: Path) -> Path:
+    """File that says what is done, beside the store: within it, Zarr warns of a file that it does not know."""
+    return part.with_suffix(".progress.json")
+
+
 def _write_progress(part: Path, identity: dict[str, Any], done: set[int]) -> None:
-    temporary = part / f".{PROGRESS}.part"
+    temporary = _progress(part).with_suffix(".new")
     temporary.write_text(json.dumps({"identity": identity, "done": sorted(done)}), encoding="utf-8")
-    temporary.replace(part / PROGRESS)
+    temporary.replace(_progress(part))
 
 
 def _open_part(
@@ -220,8 +224,8 @@ def _open_part(
 ) -> set[int]:
     """Prepare the unfinished store, or take up that of an interrupted run; return the pixel blocks already in it."""
     identity = _identity(profile, checkpoints)
-    if (part / PROGRESS).exists():
-        stored = json.loads((part / PROGRESS).read_text(encoding="utf-8"))
+    if part.exists() and _progress(part).exists():
+        stored = json.loads(_progress(part).read_text(encoding="utf-8"))
         if stored["identity"] == identity:
             return set(stored["done"])
     if part.exists():

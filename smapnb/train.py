@@ -18,7 +18,7 @@ import pandas as pd
 import torch
 import xarray as xr
 from torch import Tensor
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from smapnb.batch import Scaler, Tensors, Windows, draw_windows, iterations_per_epoch, tensors
 from smapnb.lstm import SoilMoistureLSTM
