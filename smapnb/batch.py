@@ -20,7 +20,7 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from smapnb.variables import TABLE, check, describe
+from smapnb.variables import TABLE, count_out_of_range, describe
 
 log = logging.getLogger(__name__)
 
@@ -238,9 +238,12 @@ def moisture_dataset(realisations: dict[str, npt.NDArray[np.float32]], like: xr.
         variables[name] = (("time", "pixel"), values.mean(axis=0))
         variables[f"{name}_spread"] = (("time", "pixel"), spread)
     coords = {name: like[name] for name in ("time", "pixel", "row", "col", "lat", "lon")}
-    dataset = describe(xr.Dataset(variables, coords=coords))
-    check(dataset, "hindcast")
-    return dataset
+    return describe(xr.Dataset(variables, coords=coords))
+
+
+def impossible_values(dataset: xr.Dataset) -> dict[str, int]:
+    """Count the values outside the valid range of the table, by variable; they are never clipped."""
+    return {str(name): int(count_out_of_range(array, str(name))) for name, array in dataset.data_vars.items()}
 
 
 def out_of_range(forcing: xr.Dataset, ranges: dict[str, tuple[float, float]]) -> xr.Dataset:

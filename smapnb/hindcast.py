@@ -11,7 +11,9 @@ test year started from zero lost 0.027 in R.
 from __future__ import annotations
 
 import json
+import logging
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,11 +23,14 @@ import dask.array
 import numpy as np
 import torch
 import xarray as xr
+import zarr
 from tqdm import tqdm
 
-from smapnb.batch import moisture_dataset, out_of_range, tensors
+from smapnb.batch import impossible_values, moisture_dataset, out_of_range, tensors
 from smapnb.lstm import Masks, SoilMoistureLSTM, State
 from smapnb.train_checkpoint import CHECKPOINT, Checkpoint, choose_device
+
+log = logging.getLogger(__name__)
 
 PIXEL_COORDINATES = ("pixel", "row", "col", "lat", "lon")
 
@@ -82,11 +87,11 @@ def run(cube: xr.Dataset, profile: Run, folder: Path, path: Path, *, progress: b
     done = _open_part(part, cube, days[first_kept:], first_kept, profile, checkpoints)
     blocks = list(_slices(0, cube.sizes["pixel"], profile.hindcast.pixel_block))
     for pixels in tqdm(blocks, desc="hindcast", unit="block", disable=not progress):
-        if pixels.start in done:
+        if str(pixels.start) in done:
             continue
-        _run_pixels(cube, days, first_kept, pixels, profile, checkpoints, part)
-        done.add(pixels.start)
+        done[str(pixels.start)] = _run_pixels(cube, days, first_kept, pixels, profile, checkpoints, part)
         _write_progress(part, _identity(profile, checkpoints), done)
+    _report(part, done)
     _progress(part).unlink()
     if path.exists():
         shutil.rmtree(path)
@@ -141,12 +146,13 @@ def _run_pixels(
     profile: Run,
     checkpoints: dict[str, Checkpoint],
     part: Path,
-) -> None:
-    """Run one block of pixels through all blocks of time and write what is kept."""
+) -> dict[str, int]:
+    """Run one block of pixels through all blocks of time and write what is kept; count values that cannot be."""
     settings = profile.hindcast
     # Spin-up ends with a block of its own, so that a block is kept whole or not at all.
     blocks = [*_slices(0, first_kept, settings.time_block), *_slices(first_kept, len(days), settings.time_block)]
     runs = {}
+    impossible = Counter[str]()
     for quantity, checkpoint in checkpoints.items():
         training = checkpoint.profile["training"]
         device = choose_device(training["device"])
@@ -160,6 +166,8 @@ def _run_pixels(
         kept = _block_dataset(cube.sel(time=days[block]).isel(pixel=pixels), scaled, checkpoints)
         region = {"time": slice(block.start - first_kept, block.stop - first_kept), "pixel": pixels}
         kept.drop_vars(list(kept.coords)).to_zarr(part, region=region, consolidated=False)
+        impossible.update(impossible_values(kept))
+    return dict(impossible)
 
 
 def _inputs(cube: xr.Dataset, days: np.ndarray, pixels: slice, checkpoint: Checkpoint) -> torch.Tensor:
@@ -208,10 +216,20 @@ def _progress(part: Path) -> Path:
     return part.with_suffix(".progress.json")
 
 
-def _write_progress(part: Path, identity: dict[str, Any], done: set[int]) -> None:
-    temporary = _progress(part).with_suffix(".new")
-    temporary.write_text(json.dumps({"identity": identity, "done": sorted(done)}), encoding="utf-8")
+def _write_progress(part: Path, identity: dict[str, Any], done: dict[str, dict[str, int]]) -> None:
+    temporary = _progress(part).with_suffix(".part")
+    temporary.write_text(json.dumps({"identity": identity, "done": done}), encoding="utf-8")
     temporary.replace(_progress(part))
+
+
+def _report(part: Path, done: dict[str, dict[str, int]]) -> None:
+    """Keep the number of values outside the valid range as an attribute of each variable, and log it once."""
+    impossible = sum((Counter(counts) for counts in done.values()), Counter[str]())
+    store = zarr.open_group(part, mode="r+")
+    for name, array in store.arrays():
+        array.attrs["n_out_of_range"] = impossible[name]
+    if impossible:
+        log.warning("hindcast: values outside the valid range, kept as they are: %s", dict(impossible))
 
 
 def _open_part(
@@ -221,13 +239,16 @@ def _open_part(
     spinup: int,
     profile: Run,
     checkpoints: dict[str, Checkpoint],
-) -> set[int]:
-    """Prepare the unfinished store, or take up that of an interrupted run; return the pixel blocks already in it."""
+) -> dict[str, dict[str, int]]:
+    """Prepare the unfinished store, or take up that of an interrupted run.
+
+    Returns the blocks of pixels already in it: first pixel to the number of impossible values of each variable.
+    """
     identity = _identity(profile, checkpoints)
     if part.exists() and _progress(part).exists():
         stored = json.loads(_progress(part).read_text(encoding="utf-8"))
         if stored["identity"] == identity:
-            return set(stored["done"])
+            return dict(stored["done"])
     if part.exists():
         shutil.rmtree(part)
     chunks = (profile.hindcast.time_block, profile.hindcast.pixel_block)
@@ -251,5 +272,5 @@ def _open_part(
         "dropout_passes": profile.hindcast.dropout_passes,
     }
     template.to_zarr(part, compute=False, consolidated=False)
-    _write_progress(part, identity, set())
-    return set()
+    _write_progress(part, identity, {})
+    return {}

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from smapnb import lstm_kernel
 
@@ -172,6 +173,9 @@ def recurrence(
     state: State | None = None,
 ) -> tuple[Tensor, State]:
     """`reference_recurrence` by the fastest exact path: torch's LSTM without masks, Numba on CPU, else operators."""
+    if masks is not None and any(mask.shape != u.shape[1:] for mask in masks):
+        shapes = [tuple(mask.shape) for mask in masks]
+        raise ValueError(f"masks are (batch, hidden) = {tuple(u.shape[1:])} each, got {shapes}")
     if masks is None:
         zero = u.new_zeros(1, u.shape[1], u.shape[2])
         h0, s0 = (zero, zero) if state is None else (state.h[None], state.s[None])
@@ -202,22 +206,23 @@ def operator_recurrence(
 class _FusedRecurrence(torch.autograd.Function):
     """The recurrence as one operation: products in torch, the rest of a day in one kernel.
 
-    Its backward writes over the gates that forward kept, so it runs once for each forward.
+    Its backward writes over the gates that forward kept; another one over the same graph computes them again.
     """
 
     @staticmethod
     def forward(ctx: Any, u: Tensor, wx: Tensor, wh: Tensor, b: Tensor, mx: Tensor, mh: Tensor, mg: Tensor) -> Any:
         h, ctx.days = _fused_forward(u, wx, wh, b, Masks(mx, mh, mg), None)
-        ctx.save_for_backward(wx, wh, mx, mh, mg)
+        ctx.save_for_backward(u, wx, wh, b, mx, mh, mg)
         last = ctx.days[-1][-1].clone()
         ctx.mark_non_differentiable(last)
         return h, last
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *grad: Tensor) -> tuple[Tensor | None, ...]:
-        if ctx.days is None:
-            raise RuntimeError("the gradient of the masked recurrence was asked for twice: run forward again")
-        (wx, wh, mx, mh, mg), (dropped_x, dropped_h, gates, cells) = ctx.saved_tensors, ctx.days
+        u, wx, wh, b, mx, mh, mg = ctx.saved_tensors
+        kept = ctx.days or _fused_forward(u, wx, wh, b, Masks(mx, mh, mg), None)[1]
+        dropped_x, dropped_h, gates, cells = kept
         ctx.days = None
         days, batch, hidden = grad[0].shape
         ds, from_next = torch.zeros_like(cells[0]), torch.zeros_like(cells[0])
@@ -281,7 +286,8 @@ def _fused(
     with torch.no_grad():
         h, (_, _, gates, cells) = _fused_forward(u, *weights, masks, state)
         _spare.append(gates)
-    return h, State(h[-1], cells[-1])
+    # Copies: a view would keep the whole block alive for as long as the state is carried.
+    return h, State(h[-1].clone(), cells[-1].clone())
 
 
 def _array(tensor: Tensor) -> Any:

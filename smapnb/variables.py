@@ -191,14 +191,23 @@ def _check_coordinates(dataset: xr.Dataset, where: str) -> None:
             raise SchemaError(f"{where}: pixel lacks the coordinates {lacking}")
 
 
+def count_out_of_range(array: xr.DataArray, name: str) -> int:
+    """Count the values of `array` outside the valid range of the table's row `name`; a missing value is in no range.
+
+    An infinite value is out of range, not missing.
+    """
+    low, high = TABLE[name].valid_range
+    values = array.to_numpy()
+    return int(((values < low) | (values > high)).sum())
+
+
 def _count(array: xr.DataArray, row: Variable) -> dict[str, float]:
     values = array.to_numpy()
-    low, high = row.valid_range
-    seen = values[~np.isnan(values)]  # an infinite value is out of range, not missing
+    seen = values[~np.isnan(values)]
     return {
         "n": int(values.size),
         "n_missing": int(values.size - seen.size),
-        "n_out_of_range": int(((seen < low) | (seen > high)).sum()),
+        "n_out_of_range": count_out_of_range(array, row.name),
         "minimum": float(seen.min()) if seen.size else float("nan"),
         "maximum": float(seen.max()) if seen.size else float("nan"),
     }
