@@ -199,12 +199,13 @@ class _Run:
             self.seq_length,
             settings.loss_per,
         )
-        if not math.isfinite(loss.item()):
-            raise TrainingError(self._why_not_finite(windows, step))
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
-        if settings.gradient_clip is not None:
-            torch.nn.utils.clip_grad_norm_(self.model.parameters(), settings.gradient_clip)
+        # An enormous input saturates the gates, so that the loss may stay finite while the gradient does not.
+        clip = math.inf if settings.gradient_clip is None else settings.gradient_clip
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), clip)
+        if not (math.isfinite(loss.item()) and math.isfinite(norm.item())):
+            raise TrainingError(self._why_not_finite(windows, step))
         self.optimiser.step()
         self._update_average(step)
         return loss.item()
@@ -219,7 +220,7 @@ class _Run:
         return {k: v.detach().cpu().clone() for k, v in self.average.items()}
 
     def _why_not_finite(self, windows: Windows, step: int) -> str:
-        where = f"the loss is not finite at step {step} of member {self.member + 1} ({self.quantity})"
+        where = f"the loss or its gradient is not finite at step {step} of member {self.member + 1} ({self.quantity})"
         worst = windows.x.abs().nan_to_num(nan=math.inf)
         t, b, k = (int(i) for i in np.unravel_index(int(worst.argmax()), worst.shape))
         name = [*self.inputs.forcing, *self.inputs.statics][k]
