@@ -90,7 +90,6 @@ def train(
     """
     run = _Run(cube, profile, quantity, folder)
     run.resume()
-    started = time.perf_counter()
     while run.member < profile.training.members:
         run.train_member(progress)
     run.checkpoint().save(folder / CHECKPOINT)
@@ -99,7 +98,7 @@ def train(
     return TrainingResult(
         folder / CHECKPOINT,
         run.history_frame(),
-        run.seconds + time.perf_counter() - started,
+        run.seconds,
         parameters,
         str(run.device),
     )
@@ -121,6 +120,7 @@ class _Run:
         held_pixels, held_months = held_back(data, profile)
         self.labels = data[["time", "pixel"]]
         training_pixels = data.isel(pixel=~held_pixels)
+        training_pixels[target] = training_pixels[target].where(xr.DataArray(~held_months, dims="time"))
         self.scaler = Scaler.fit(training_pixels, names, profile.rules)
         self.ranges = {
             n: (float(training_pixels[n].min()), float(training_pixels[n].max())) for n in self.inputs.forcing
