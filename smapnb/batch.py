@@ -69,8 +69,9 @@ class Scaler:
         return cls(mean, std)
 
     def scale(self, name: str, values: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
-        """(values - mean) / std in float32."""
-        return ((values - self.mean[name]) / self.std[name]).astype(np.float32)
+        """(values - mean) / std in float32; infinite beyond its range."""
+        with np.errstate(over="ignore"):
+            return ((values - self.mean[name]) / self.std[name]).astype(np.float32)
 
     def unscale(self, name: str, values: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
         """Back to the units of the table."""
@@ -149,14 +150,19 @@ def tensors(
         c[:, k] = _filled(dataset[name], scaler)
     y, observed = np.zeros((days, pixels), np.float32), np.zeros((days, pixels), np.float32)
     if target is not None:
-        values = _finite_or_missing(dataset[target].transpose("time", "pixel")).to_numpy()
+        values = _scaled(dataset[target].transpose("time", "pixel"), scaler)
         observed = (~np.isnan(values)).astype(np.float32)
-        y = np.nan_to_num(scaler.scale(target, values))
+        y = np.nan_to_num(values)
     return Tensors(*(torch.from_numpy(a) for a in (x, c, y, observed)))
 
 
+def _scaled(array: xr.DataArray, scaler: Scaler) -> npt.NDArray[np.float32]:
+    # Checked after scaling: a finite value can leave float32's range there.
+    return _finite_or_missing(array.copy(data=scaler.scale(str(array.name), array.to_numpy()))).to_numpy()
+
+
 def _filled(array: xr.DataArray, scaler: Scaler) -> npt.NDArray[np.float32]:
-    values = scaler.scale(str(array.name), _finite_or_missing(array).to_numpy())
+    values = _scaled(array, scaler)
     missing = int(np.isnan(values).sum())
     if missing:
         log.info(
@@ -185,7 +191,8 @@ def draw_windows(
     """Draw `batch` random instances: each `seq_length` scored days of one pixel, run from `warmup` days before.
 
     Where the record begins less than `warmup` days before the scored days, the run starts with the record and goes on
-    unscored after them, so that all instances have the same length and every day has the same chance to be scored.
+    unscored after them, so that all instances have the same length and the scored days start on every day of the
+    record, up to the last where they fit, with the same chance.
 
     Raises
     ------

@@ -90,7 +90,7 @@ def run(cube: xr.Dataset, profile: Run, folder: Path, path: Path, *, progress: b
         if str(pixels.start) in done:
             continue
         done[str(pixels.start)] = _run_pixels(cube, days, first_kept, pixels, profile, checkpoints, part)
-        _write_progress(part, _identity(profile, checkpoints), done)
+        _write_progress(part, _identity(cube, profile, checkpoints), done)
     _report(part, done)
     _progress(part).unlink()
     if path.exists():
@@ -156,7 +156,7 @@ def _run_pixels(
     for quantity, checkpoint in checkpoints.items():
         training = checkpoint.profile["training"]
         device = choose_device(training["device"])
-        x = (_inputs(cube, days[block], pixels, checkpoint).to(device) for block in blocks)
+        x = _input_blocks(cube, [days[block] for block in blocks], pixels, checkpoint, device)
         models = checkpoint.models(device)
         runs[quantity] = predict(models, x, settings.dropout_passes, training["seed"], pixels, cube.sizes["pixel"])
     for block in blocks:
@@ -170,10 +170,14 @@ def _run_pixels(
     return dict(impossible)
 
 
-def _inputs(cube: xr.Dataset, days: np.ndarray, pixels: slice, checkpoint: Checkpoint) -> torch.Tensor:
+def _input_blocks(
+    cube: xr.Dataset, blocks: list[np.ndarray], pixels: slice, checkpoint: Checkpoint, device: torch.device
+) -> Iterator[torch.Tensor]:
     names = [*checkpoint.forcing, *checkpoint.statics]
-    block = cube[names].sel(time=days).isel(pixel=pixels).load()
-    return tensors(block, checkpoint.scaler, checkpoint.forcing, checkpoint.statics).inputs(slice(None), slice(None))
+    for days in blocks:
+        block = cube[names].sel(time=days).isel(pixel=pixels).load()
+        scaled = tensors(block, checkpoint.scaler, checkpoint.forcing, checkpoint.statics)
+        yield scaled.inputs(slice(None), slice(None)).to(device)
 
 
 def _block_dataset(
@@ -205,10 +209,15 @@ def _slices(first: int, end: int, step: int) -> Iterator[slice]:
         yield slice(start, min(start + step, end))
 
 
-def _identity(profile: Run, checkpoints: dict[str, Checkpoint]) -> dict[str, Any]:
+def _identity(cube: xr.Dataset, profile: Run, checkpoints: dict[str, Checkpoint]) -> dict[str, Any]:
     """Say what must be equal for finished blocks of an interrupted run to be kept."""
     sums = {q: [float(sum(w.double().sum() for w in m.values())) for m in c.weights] for q, c in checkpoints.items()}
-    return {"name": profile.name, "hindcast": profile.hindcast.model_dump(mode="json"), "weights": sums}
+    return {
+        "name": profile.name,
+        "hindcast": profile.hindcast.model_dump(mode="json"),
+        "weights": sums,
+        "cube": [str(cube.attrs.get("created")), cube.sizes["pixel"], *cube.indexes["time"][[0, -1]].strftime("%F")],
+    }
 
 
 def _progress(part: Path) -> Path:
@@ -244,11 +253,13 @@ def _open_part(
 
     Returns the blocks of pixels already in it: first pixel to the number of impossible values of each variable.
     """
-    identity = _identity(profile, checkpoints)
+    identity = _identity(cube, profile, checkpoints)
     if part.exists() and _progress(part).exists():
         stored = json.loads(_progress(part).read_text(encoding="utf-8"))
         if stored["identity"] == identity:
             return dict(stored["done"])
+    # First of all: what it says must never be believed of the store that is written next.
+    _progress(part).unlink(missing_ok=True)
     if part.exists():
         shutil.rmtree(part)
     chunks = (profile.hindcast.time_block, profile.hindcast.pixel_block)

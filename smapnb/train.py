@@ -221,14 +221,15 @@ class _Run:
 
     def _why_not_finite(self, windows: Windows, step: int) -> str:
         where = f"the loss or its gradient is not finite at step {step} of member {self.member + 1} ({self.quantity})"
-        worst = windows.x.abs().nan_to_num(nan=math.inf)
+        values = torch.cat([windows.x, (windows.y * windows.scored)[..., None]], dim=2)
+        worst = values.abs().nan_to_num(nan=math.inf)
         t, b, k = (int(i) for i in np.unravel_index(int(worst.argmax()), worst.shape))
-        name = [*self.inputs.forcing, *self.inputs.statics][k]
+        name = [*self.inputs.forcing, *self.inputs.statics, self._target][k]
         day = self.labels.time.to_numpy()[int(windows.first_day[b]) + t]
         pixel = self.labels.pixel.to_numpy()[int(self.pixels[windows.pixel[b]])]
         return (
-            f"{where}; the largest input of the batch is {name} at pixel {pixel} on {np.datetime_as_string(day, 'D')}: "
-            f"{float(windows.x[t, b, k]):.4g} standard deviations from the training mean. If that value is sound, "
+            f"{where}; the largest value of the batch is {name} at pixel {pixel} on {np.datetime_as_string(day, 'D')}: "
+            f"{float(values[t, b, k]):.4g} standard deviations from the training mean. If that value is sound, "
             "lower training.learning_rate or set training.gradient_clip."
         )
 
@@ -303,6 +304,7 @@ class _Run:
             "rules": self.profile.rules,
             "data": self.profile.data.model_dump(mode="json"),
             "inputs": self.inputs.model_dump(mode="json"),
+            "scaler": self.scaler.to_json(),  # stands for the data: another cube under the same name has another one
             "training": self.settings.model_dump(mode="json"),
             "device": self.device.type,
         }

@@ -89,6 +89,8 @@ class Checkpoint:
         """
         flat, text = read_tensors(path)
         about = json.loads(text)
+        if "scaler" not in about:
+            raise TrainingError(f"{path}: not a checkpoint of smapnb")
         weights: dict[int, dict[str, Tensor]] = {}
         for key, value in flat.items():
             member, name = key.split(".", 1)
