@@ -131,17 +131,19 @@ def visit(context: Any, base: str, page: str, shot: Path | None = None) -> Seen:
 def settle(tab: Any, patience_ms: int = PATIENCE_MS) -> None:
     """Wait, at most `patience_ms`, until plots and mathematics are drawn; the probe then judges."""
     ready = """() => {
-      const roots = document.querySelectorAll('.cell_output [data-root-id]').length;
-      const drawn = !roots || (typeof Bokeh !== 'undefined' && Bokeh.documents.length > 0 &&
-                               Bokeh.documents.every(d => d.is_idle));
+      const figures = [];
+      const walk = view => { if (view.model && view.model.type === 'Figure') figures.push(view);
+                             for (const child of view.child_views || []) walk(child); };
+      if (typeof Bokeh !== 'undefined') for (const view of Bokeh.index.roots) walk(view);
+      const promised = (document.documentElement.innerHTML.match(/"name":\\s*"Figure"/g) || []).length;
       const maths = document.querySelectorAll('span.math, div.math').length;
-      return drawn && (!maths || document.querySelectorAll('mjx-container').length >= maths); }"""
+      return figures.length >= promised && figures.every(f => f.has_finished()) &&
+             document.querySelectorAll('mjx-container').length >= maths; }"""
     waited = 0
     while not tab.evaluate(ready) and waited < patience_ms:
         tab.wait_for_timeout(250)
         waited += 250
-    # is_idle is also true before a plot begins; give late ones their frame
-    tab.wait_for_timeout(700)
+    tab.wait_for_timeout(500)  # a figure that has finished is painted with the next frames
 
 
 if __name__ == "__main__":  # `make test` says beforehand what its end would say
