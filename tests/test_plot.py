@@ -68,14 +68,10 @@ def static_figures(cube, score, synthetic):
     return {
         "maps": plot.static_maps({"a": score, "b": score, "c": score}, synthetic=synthetic),
         "gaps": plot.observation_gaps(monthly, synthetic=synthetic),
-        "panels": plot.series_panels(
-            cube.isel(pixel=0), ["precipitation", "ssm_lstm"], title="t", synthetic=synthetic
-        ),
+        "panels": plot.series_panels(cube.isel(pixel=0), ["precipitation", "ssm_lstm"], title="t", synthetic=synthetic),
         "loss": plot.loss_curves(history, title="t", units="m3 m-3", synthetic=synthetic),
         "boxes": plot.boxes({"lstm": score, "noah": score}, title="t", synthetic=synthetic),
-        "score boxes": plot.score_boxes(
-            {"lstm": scores}, ["rmse", "pearson_r"], title="t", synthetic=synthetic
-        ),
+        "score boxes": plot.score_boxes({"lstm": scores}, ["rmse", "pearson_r"], title="t", synthetic=synthetic),
         "by year": plot.by_year(years, "rmse", title="t", attrs=score.attrs, synthetic=synthetic),
     }
 
@@ -91,9 +87,7 @@ def test_static_figures_say_units_and_whether_synthetic(cube, score):
 
 def test_static_map_draws_every_pixel_inside_the_shown_borders(cube, score):
     chart = plot.static_maps({"a": score}, synthetic=False)
-    (drawn,) = [
-        c for c in chart.axes[0].collections if hasattr(c, "get_offsets") and len(c.get_offsets()) == 6
-    ]
+    (drawn,) = [c for c in chart.axes[0].collections if hasattr(c, "get_offsets") and len(c.get_offsets()) == 6]
     np.testing.assert_allclose(np.asarray(drawn.get_offsets())[:, 1], score["lat"])
     np.testing.assert_allclose(drawn.get_array(), score)
 
@@ -159,9 +153,7 @@ def test_a_click_in_the_explorer_shows_that_pixel_without_a_kernel(cube, score, 
     from playwright.sync_api import sync_playwright
 
     page_file = tmp_path / "explorer.html"
-    plot.explorer(score, cube[["ssm_smap", "ssm_lstm"]], title="t", synthetic=True).save(
-        page_file, resources="inline"
-    )
+    plot.explorer(score, cube[["ssm_smap", "ssm_lstm"]], title="t", synthetic=True).save(page_file, resources="inline")
     columns = """() => [...Bokeh.documents[0]._all_models.values()].find(
         (m) => m.type == "ColumnDataSource" && m.data.time && m.data.ssm_lstm).data"""
     with sync_playwright() as playwright:
@@ -180,9 +172,7 @@ def test_a_click_in_the_explorer_shows_that_pixel_without_a_kernel(cube, score, 
         }""")
         page.mouse.click(*middle)
         page.wait_for_timeout(500)
-        shown = page.evaluate(
-            f"() => {{ const d = ({columns})(); return [...d.ssm_lstm].concat([...d.ssm_smap]); }}"
-        )
+        shown = page.evaluate(f"() => {{ const d = ({columns})(); return [...d.ssm_lstm].concat([...d.ssm_smap]); }}")
         browser.close()
     assert not errors
     clicked = cube.sel(pixel=13)

@@ -84,9 +84,7 @@ def test_failure_names_the_cell_and_leaves_the_partial_output(workplace):
     add(workplace, "01_first", "print('ran')")
     add(workplace, "02_broken", "print('before')", "# why\nratio = 1 / 0", "print('never')")
     add(workplace, "03_later", "print('never')")
-    with pytest.raises(
-        runner.RunError, match=r"02_broken failed in cell 4 \(# why\): ZeroDivisionError: division"
-    ):
+    with pytest.raises(runner.RunError, match=r"02_broken failed in cell 4 \(# why\): ZeroDivisionError: division"):
         run()
     folder = workplace / "runs" / "smoke" / "notebooks"
     assert printed(folder / "02_broken.ipynb") == "before\n"
@@ -97,9 +95,7 @@ def test_failure_names_the_cell_and_leaves_the_partial_output(workplace):
 
 def test_a_dead_kernel_is_a_failure_that_names_the_cell(workplace):
     add(workplace, "01_first", "print('alive')", "import os; os._exit(9)")
-    with pytest.raises(
-        runner.RunError, match=r"01_first failed in cell 4 \(import os; os._exit\(9\)\): .*[Dd]ied"
-    ):
+    with pytest.raises(runner.RunError, match=r"01_first failed in cell 4 \(import os; os._exit\(9\)\): .*[Dd]ied"):
         run()
     assert printed(workplace / "runs" / "smoke" / "notebooks" / "01_first.ipynb") == "alive\n"
     assert provenance(workplace)["notebooks"]["01_first"]["status"] == "failed"

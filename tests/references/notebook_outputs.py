@@ -60,9 +60,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         os.environ["SMAPNB_RUNS"] = folder
         paths = runner.run("smoke")
-        texts = {
-            path.stem: [printed(c) for c in checked(nbformat.read(path, as_version=4))] for path in paths
-        }
+        texts = {path.stem: [printed(c) for c in checked(nbformat.read(path, as_version=4))] for path in paths}
     partial = FILE.with_suffix(".partial")
     partial.write_text(json.dumps(texts, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     partial.replace(FILE)
