@@ -149,7 +149,7 @@ ablations = pd.read_csv(measured) if real and measured.exists() else pd.DataFram
 if not real:
     print("This run is synthetic: see the ablations in this notebook of the profile conus412.")
 elif ablations.empty:
-    print(f"No ablations measured yet: {measured} is not there.")
+    print("No ablations measured yet: python -m benchmarks.ablations takes them.")
 plot.table(ablations, title="Measured ablations", synthetic=synthetic) if len(ablations) else None
 
 # %% [markdown]
