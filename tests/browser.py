@@ -28,7 +28,7 @@ FLAGS = [
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
     *("--disable-background-networking", "--disable-component-update"),
 ]
-PATIENCE_MS = 120_000  # a busy machine is no error of a page
+PATIENCE_MS = 60_000  # a busy machine is no error of a page
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 
 PROBE = (Path(__file__).parent / "browser_probe.js").read_text(encoding="utf-8")
@@ -110,7 +110,7 @@ def visit(context: Any, base: str, page: str, shot: Path | None = None) -> Seen:
     """Open ``base + page``, wait until plots and mathematics are drawn, and report."""
     seen = Seen(page)
     tab = context.new_page()
-    tab.set_default_timeout(PATIENCE_MS)
+    tab.set_default_timeout(120_000)
     tab.on("requestfailed", lambda r: seen.failed.append(f"{r.url} {r.failure}"))
     tab.on("response", lambda r: seen.failed.append(f"{r.status} {r.url}") if r.status >= 400 else None)
     tab.on(
@@ -128,8 +128,8 @@ def visit(context: Any, base: str, page: str, shot: Path | None = None) -> Seen:
     return seen
 
 
-def settle(tab: Any, patience_ms: int = PATIENCE_MS) -> None:
-    """Wait, at most `patience_ms`, until plots and mathematics are drawn; the probe then judges."""
+def settle(tab: Any) -> None:
+    """Wait, at most `PATIENCE_MS`, until plots and mathematics are drawn; the probe then judges."""
     ready = """() => {
       const figures = [];
       const walk = view => { if (view.model && view.model.type === 'Figure') figures.push(view);
@@ -140,7 +140,7 @@ def settle(tab: Any, patience_ms: int = PATIENCE_MS) -> None:
       return figures.length >= promised && figures.every(f => f.has_finished()) &&
              document.querySelectorAll('mjx-container').length >= maths; }"""
     waited = 0
-    while not tab.evaluate(ready) and waited < patience_ms:
+    while not tab.evaluate(ready) and waited < PATIENCE_MS:
         tab.wait_for_timeout(250)
         waited += 250
     tab.wait_for_timeout(500)  # a figure that has finished is painted with the next frames

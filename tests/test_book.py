@@ -15,6 +15,7 @@ from pathlib import Path
 
 import benchmark_table
 import bokeh
+import browser
 import diagrams
 import nbformat
 import offline_assets
@@ -194,6 +195,45 @@ def test_run_table_says_what_is_recorded_and_what_is_not(tmp_path):
     ]
 
 
+# The eyes of the tests below
+
+FAULTY = """<!DOCTYPE html><html><head><title>t</title></head><body><article><h1>t</h1>
+<img src="absent.png" alt="a picture"><img src="dot.svg"><svg width="20" height="20"></svg>
+<span class="math">x</span><script>throw new Error('thrown')</script>
+<script src="https://outside.invalid/x.js"></script>
+<div style="width: 600px; height: 5px">wide</div>
+<div style="width: 50px; overflow: hidden; white-space: nowrap">a long line that is cut off</div>
+</article></body></html>"""
+
+
+@pytest.mark.browser
+def test_each_fault_of_a_page_is_seen(tmp_path, monkeypatch):
+    monkeypatch.setattr(browser, "PATIENCE_MS", 2_000)
+    chromium()
+    (tmp_path / "page.html").write_text(FAULTY)
+    (tmp_path / "dot.svg").write_text('<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>')
+    with served(tmp_path) as base, browsing(tmp_path / "profile", viewport=PHONE) as context:
+        seen = visit(context, base, "page.html")
+    assert any("absent.png" in failure for failure in seen.failed)
+    assert any("outside.invalid" in url for url in seen.outside)
+    assert any("thrown" in error for error in seen.errors)
+    facts = seen.facts
+    assert len(facts["broken"]) == 1 and len(facts["unnamed"]) == 2
+    assert facts["math"] == 1 and facts["rendered"] == 0
+    assert facts["width"] == 608 and facts["viewport"] == 390  # 600 and the body's margin of 8
+    assert len(facts["wide"]) == 1 and len(facts["clipped"]) == 1
+
+
+def test_missing_chromium_says_what_to_install_and_fails_in_ci(monkeypatch):
+    monkeypatch.setattr(browser, "find_chromium", lambda: None)
+    monkeypatch.delenv("CI", raising=False)
+    with pytest.raises(pytest.skip.Exception, match="apt-get install chromium"):
+        chromium()
+    monkeypatch.setenv("CI", "true")
+    with pytest.raises(pytest.fail.Exception, match="apt-get install chromium"):
+        chromium()
+
+
 # The whole book, built from the smoke run
 
 
@@ -289,22 +329,22 @@ def test_plots_ask_for_no_graphics_card(html, pages):
 @pytest.fixture(scope="session")
 def over_http(html: Path, pages: list[str], tmp_path_factory: pytest.TempPathFactory) -> list[Seen]:
     chromium()
-    with served(html) as base, browsing(tmp_path_factory.mktemp("http")) as browser:
-        return [visit(browser, base, page) for page in pages]
+    with served(html) as base, browsing(tmp_path_factory.mktemp("http")) as context:
+        return [visit(context, base, page) for page in pages]
 
 
 @pytest.fixture(scope="session")
 def from_disk(html: Path, pages: list[str], tmp_path_factory: pytest.TempPathFactory) -> list[Seen]:
     chromium()
-    with browsing(tmp_path_factory.mktemp("file"), scheme="dark") as browser:
-        return [visit(browser, html.as_uri() + "/", page) for page in pages]
+    with browsing(tmp_path_factory.mktemp("file"), scheme="dark") as context:
+        return [visit(context, html.as_uri() + "/", page) for page in pages]
 
 
 @pytest.fixture(scope="session")
 def on_a_phone(html: Path, pages: list[str], tmp_path_factory: pytest.TempPathFactory) -> list[Seen]:
     chromium()
-    with served(html) as base, browsing(tmp_path_factory.mktemp("phone"), viewport=PHONE) as browser:
-        return [visit(browser, base, page) for page in pages]
+    with served(html) as base, browsing(tmp_path_factory.mktemp("phone"), viewport=PHONE) as context:
+        return [visit(context, base, page) for page in pages]
 
 
 @pytest.fixture(params=["over_http", "from_disk", "on_a_phone"])
