@@ -39,7 +39,7 @@ def make_cube(start: str = "2015-01-01", end: str = "2016-03-31", pixels: int = 
     rng = np.random.default_rng(seed)
     sand = np.linspace(20, 80, pixels)
     precipitation = np.where(rng.random(shape) < 0.25, rng.gamma(0.8, 12, shape), 0)
-    temperature = 285 + 10 * np.sin(2 * np.pi * time.dayofyear.to_numpy() / 365.25)[:, None] + rng.normal(0, 2, shape)
+    temperature = 285 + 10 * np.sin(2 * np.pi * time.day_of_year.to_numpy() / 365.25)[:, None] + rng.normal(0, 2, shape)
     moisture = {}
     for name, memory in (("ssm_smap", 0.8), ("rzsm_smap", 0.97)):
         store, days = np.zeros(pixels), np.empty(shape)
