@@ -1,0 +1,182 @@
+"""The parts of the book, without building it: banner, contents, checks, offline assets, tables and drawings."""
+
+from __future__ import annotations
+
+import json
+import re
+from html import unescape
+from pathlib import Path
+
+import benchmark_table
+import bokeh
+import diagrams
+import nbformat
+import offline_assets
+import pytest
+import run_table
+import yaml
+from sphinx.errors import ExtensionError
+
+from book import __main__ as make_book
+from book import build
+from smapnb.profile import load
+
+ROOT = Path(__file__).resolve().parents[1]
+SMOKE = load("smoke", folder=ROOT / "profiles")
+REAL = load("conus412", folder=ROOT / "profiles")
+
+
+def notebook(*cells: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    return nbformat.v4.new_notebook(cells=list(cells))
+
+
+def executed(source: str = "1 + 1") -> nbformat.NotebookNode:
+    return nbformat.v4.new_code_cell(source, execution_count=1)
+
+
+def test_synthetic_banner_stands_right_below_the_title():
+    title = nbformat.v4.new_markdown_cell("# Training\n\nProse that leads.")
+    cells = build.add_banner(notebook(title, executed()), SMOKE).cells
+    assert cells[0].source == "# Training"
+    assert cells[1].source.startswith(":::{admonition} Synthetic") and "`smoke`" in cells[1].source
+    assert cells[1].source.endswith("\n:::")  # else it shows, and the page below lies inside the box
+    assert cells[2].source == "Prose that leads."
+    assert cells[3].source == "1 + 1"
+
+
+def test_notebook_without_title_is_refused():
+    with pytest.raises(build.BookError, match="title"):
+        build.add_banner(notebook(executed()), SMOKE)
+
+
+def test_only_the_parameters_of_the_run_are_shown():
+    cells = [executed("profile = 'smoke'"), executed("profile = 'twin'"), executed("profile")]
+    cells[0].metadata.tags, cells[1].metadata.tags = ["parameters"], ["injected-parameters"]
+    assert [c.source for c in build.with_actual_parameters(notebook(*cells)).cells] == ["profile = 'twin'", "profile"]
+    assert len(build.with_actual_parameters(notebook(cells[0], cells[2])).cells) == 2
+
+
+def test_failed_and_unexecuted_notebooks_are_refused():
+    failed = notebook(executed())
+    failed.metadata.papermill = {"exception": True}
+    with pytest.raises(build.BookError, match=r"02_training.ipynb.*stopped with an error"):
+        build.check_executed(failed, Path("02_training.ipynb"))
+    with pytest.raises(build.BookError, match=r"03_hindcast.ipynb.*no cell"):
+        build.check_executed(notebook(nbformat.v4.new_code_cell("1")), Path("03_hindcast.ipynb"))
+    build.check_executed(notebook(executed()), Path("01_data_preparation.ipynb"))
+
+
+def test_contents_take_whatever_notebooks_a_run_holds():
+    toc = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
+    runs = {
+        "twin": ["executed/twin/index", "executed/twin/01_data_preparation", "executed/twin/06_trends"],
+        "conus412": ["executed/conus412/index"],
+    }
+    filled = build.fill_toc(toc, runs)
+    chapters = {part["caption"]: part["chapters"] for part in filled["parts"]}
+    assert chapters["Synthetic twin"] == [
+        {"file": "twin"},
+        {
+            "file": runs["twin"][0],
+            "sections": [{"file": runs["twin"][1]}, {"file": runs["twin"][2]}],
+        },
+    ]
+    assert chapters["Real sample"] == [{"file": "executed/conus412/index"}]
+    assert set(runs["twin"] + runs["conus412"]) <= set(build.expected_pages(filled))
+    assert not re.search(r"glob", yaml.safe_dump(filled))
+
+
+def test_missing_and_empty_pages_are_named(tmp_path):
+    toc = {
+        "root": "index",
+        "parts": [{"chapters": [{"file": "a", "sections": [{"file": "b"}]}, {"file": "c"}]}],
+    }
+    for page in ("index", "a", "c"):
+        (tmp_path / f"{page}.html").write_text("x" * build.SMALLEST_PAGE)
+    (tmp_path / "c.html").write_text("")
+    with pytest.raises(build.BookError, match=r": c\.html, b\.html$"):
+        build.check_pages(toc, tmp_path)
+
+
+def test_jupyter_book_2_is_refused(monkeypatch):
+    monkeypatch.setattr(build.metadata, "version", lambda package: "2.0.1")
+    with pytest.raises(build.BookError, match=r"2\.0\.1.*version 1"):
+        build.jupyter_book(Path(), Path(), Path())
+
+
+def test_missing_data_are_said_in_one_line(monkeypatch, tmp_path):
+    monkeypatch.setenv("SMAPNB_DATA", str(tmp_path))
+    line = make_book.missing_data("conus412-quick")
+    assert line and str(tmp_path) in line and "\n" not in line
+    assert make_book.missing_data("twin") is None
+    sample = tmp_path / "conus412" / "CONUSv4f1"
+    sample.mkdir(parents=True)
+    (sample / "crd.csv").write_text("40,-100\n")
+    assert make_book.missing_data("conus412-quick") is None
+
+
+def test_cdn_addresses_become_local_copies_of_the_installed_wheel(tmp_path):
+    url = f"https://cdn.bokeh.org/bokeh/release/bokeh-{bokeh.__version__}.min.js"
+    page = offline_assets.vendor(f'const js_urls = ["{url}"];', "../", tmp_path)
+    kept = f"bokeh/bokeh-{bokeh.__version__}.min.js"
+    assert page == f'const js_urls = ["../_static/vendor/{kept}"];'
+    assert (tmp_path / kept).read_bytes() == (offline_assets.BOKEH / "bokeh.min.js").read_bytes()
+    with pytest.raises(ExtensionError, match=r"made with Bokeh 2\.4\.3"):
+        offline_assets.vendor(url.replace(bokeh.__version__, "2.4.3"), "../", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("page", "fetched"),
+    [
+        ('<script src="https://a.org/x.js"></script>', True),
+        ('<script async src="https://a.org/loader"></script>', True),
+        ('<link href="https://a.org/x.css" rel="stylesheet"/>', True),
+        ('<img alt="x" src="https://a.org/x.png">', True),
+        ("<style>@font-face { src: url(https://a.org/x.woff2) }</style>", True),
+        ('<script>const urls = ["https://a.org/lib/require.min.js"]</script>', True),
+        ('<script>await import("https://a.org/module")</script>', True),
+        ('<a href="https://a.org/page.html">a source</a>', False),
+        ('<link rel="canonical" href="https://a.org/page.html">', False),
+        ('<script src="_static/x.js"></script>', False),
+    ],
+)
+def test_what_a_browser_would_fetch_from_outside_is_found(page, fetched):
+    assert bool(list(offline_assets.external(page))) == fetched
+
+
+@pytest.mark.parametrize("profile", [SMOKE, REAL], ids=lambda p: p.name)
+def test_information_flow_shows_every_input_and_target_of_the_profile(profile):
+    words = unescape(" ".join(re.findall(r">([^<]+)<", diagrams.information_flow(profile))))
+    for name in (*profile.inputs.forcing, *profile.inputs.statics):
+        assert name.replace("_", " ") in words
+    assert all(quantity in words for quantity in profile.targets)
+    assert ("Synthetic" in words) == profile.synthetic
+
+
+def test_benchmark_file_of_another_shape_is_named(tmp_path):
+    good = tmp_path / "training.json"
+    good.write_text(json.dumps({"title": "Training step", "rows": [{"cell": "packed", "ms": 12.34567}]}))
+    shown = " ".join(node.astext() for node in benchmark_table.result(good))
+    assert "Training step" in shown and "packed" in shown and "12.35" in shown
+    bad = tmp_path / "odd.json"
+    bad.write_text('{"rows": 3}')
+    with pytest.raises(ExtensionError, match=r"odd\.json"):
+        benchmark_table.result(bad)
+
+
+def test_run_table_says_what_is_recorded_and_what_is_not(tmp_path):
+    ran = notebook(executed())
+    ran.metadata.papermill = {"duration": 75.2, "end_time": "2026-01-02T03:04:05", "exception": None}
+    nbformat.write(ran, tmp_path / "02_training.ipynb")
+    entry = {
+        "status": "done",
+        "end": "2026-01-02T03:04:05+00:00",
+        "seconds": 75.2,
+        "overrides": {"training.seed": 7},
+    }
+    row = run_table.notebook_row(tmp_path / "02_training.ipynb", {"notebooks": {"02_training": entry}})
+    assert row == ["02_training", "2026-01-02 03:04", "1 min 15 s", "training.seed=7", "done"]
+    assert run_table.notebook_row(tmp_path / "02_training.ipynb", {})[-2:] == [
+        "as in the profile",
+        "not recorded",
+    ]
