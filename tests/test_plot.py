@@ -14,7 +14,7 @@ import xarray as xr
 
 from smapnb import plot
 from smapnb.plot.interactive import _packed
-from smapnb.plot.style import borders, unit_text
+from smapnb.plot.style import borders, colours, unit_text
 
 TIME = pd.date_range("2016-01-01", periods=90)
 
@@ -105,6 +105,8 @@ def test_labels_and_colours():
     assert plot.label("mine", {"long_name": "my own", "units": "K"}) == "my own (K)"
     assert plot.colour("ssm_noah") == plot.colour("Noah") == plot.COLOURS["noah"]
     assert plot.colour("one", 0) != plot.colour("two", 1)
+    both = colours(["ssm_smap", "rzsm_smap"])
+    assert both["ssm_smap"] == plot.COLOURS["smap"] != both["rzsm_smap"]
     assert len(set(plot.COLOURS.values())) == len(plot.COLOURS)
 
 

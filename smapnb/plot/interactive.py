@@ -16,7 +16,7 @@ from bokeh.models.annotations import ColorBar, Title
 from bokeh.palettes import Viridis256
 from bokeh.plotting import figure
 
-from smapnb.plot.style import CONUS, border_lines, colour, label, spread, titled, unit_text
+from smapnb.plot.style import CONUS, border_lines, colours, label, spread, titled, unit_text
 from smapnb.variables import TABLE
 
 HEIGHT = 340  # pixels
@@ -82,7 +82,8 @@ def interactive_series(dataset: xr.Dataset, names: Sequence[str], *, title: str,
         As in `interactive_map`.
     """
     drawn = []
-    for position, name in enumerate(names):
+    own = colours(names)
+    for name in names:
         table = dataset[name].to_dataframe()[[name]].dropna()
         dots = name.endswith("_smap")
         kind = table.hvplot.scatter if dots else table.hvplot.line
@@ -90,7 +91,7 @@ def interactive_series(dataset: xr.Dataset, names: Sequence[str], *, title: str,
         drawn.append(
             kind(
                 y=name,
-                color=colour(name, position),
+                color=own[name],
                 label=_legend(name, dataset[name].attrs),
                 **style,
                 **SIZE,
@@ -215,8 +216,9 @@ def _score_series(shown: ColumnDataSource, names: Sequence[str], caption: Title)
         tools="pan,box_zoom,wheel_zoom,reset",
         active_drag="box_zoom",
     )
-    for position, name in enumerate(names):
-        style = {"source": shown, "color": colour(name, position), "legend_label": _legend(name)}
+    own = colours(names)
+    for name in names:
+        style = {"source": shown, "color": own[name], "legend_label": _legend(name)}
         if name.endswith("_smap"):
             chart.scatter("time", name, size=3, **style)
         else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -46,6 +46,15 @@ def colour(name: str, position: int = 0) -> str:
         if part in COLOURS:
             return COLOURS[part]
     return OTHERS[position % len(OTHERS)]
+
+
+def colours(names: Sequence[str]) -> dict[str, str]:
+    """One colour a series: the product's, or another where two series of one product share a figure."""
+    chosen: dict[str, str] = {}
+    for position, name in enumerate(names):
+        free = [c for c in (colour(name, position), *OTHERS) if c not in chosen.values()]
+        chosen[name] = free[0] if free else colour(name, position)
+    return chosen
 
 
 def unit_text(units: str) -> str:
