@@ -8,7 +8,7 @@ INSTALLED := $(VENV)/.smapnb-installed
 LAB := $(VENV)/.smapnb-lab-installed
 
 .DEFAULT_GOAL := book
-.PHONY: setup book book-sphinx test lint lab bench clean
+.PHONY: setup book book-sphinx test lint lab bench clean clean-runs
 
 setup: $(INSTALLED)
 
@@ -45,4 +45,8 @@ bench: setup
 	$(BIN)/python -m benchmarks
 
 clean:
-	rm -rf _build book/executed runs build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf _build book/executed build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis
+
+# Apart from clean: runs hold hours of training.
+clean-runs:
+	rm -rf runs

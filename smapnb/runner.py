@@ -36,7 +36,7 @@ KERNEL_ENVIRONMENT = {
     "MPLBACKEND": "module://matplotlib_inline.backend_inline",
 }
 PACKAGES = (
-    *("smapnb", "numpy", "pandas", "scipy", "xarray", "zarr", "dask", "torch", "numba", "pyproj", "shapely"),
+    *("smapnb", "numpy", "pandas", "scipy", "xarray", "zarr", "dask", "torch", "numba", "shapely"),
     *("matplotlib", "cartopy", "hvplot", "bokeh", "panel", "jupytext", "papermill", "ipykernel"),
 )
 
