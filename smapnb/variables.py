@@ -37,18 +37,14 @@ class Variable:
     kind: str
     dims: tuple[str, ...] = CUBE
     sources: Mapping[str, str] = field(default_factory=dict)
-    categorical: bool = False
 
 
 def _forcing(name: str, units: str, long_name: str, low: float, high: float, csv: str, nldas: str) -> Variable:
     return Variable(name, units, long_name, (low, high), "forcing", sources={"authors_csv": csv, "nldas": nldas})
 
 
-def _static(
-    name: str, units: str, long_name: str, low: float, high: float, csv: str, categorical: bool = False
-) -> Variable:
-    sources = {"authors_csv": csv}
-    return Variable(name, units, long_name, (low, high), "static", STATIC, sources, categorical)
+def _static(name: str, units: str, long_name: str, low: float, high: float, csv: str) -> Variable:
+    return Variable(name, units, long_name, (low, high), "static", STATIC, {"authors_csv": csv})
 
 
 def _moisture(name: str, long_name: str, kind: str, dims: tuple[str, ...] = CUBE, csv: str = "") -> Variable:
@@ -64,7 +60,8 @@ _ROWS = [
     _forcing("specific_humidity", "kg kg-1", "2 m specific humidity", 0, 0.04, "SPFH_2_FORA", "Qair"),
     _forcing("wind_u", "m s-1", "10 m eastward wind", -50, 50, "UGRD_10_FORA", "Wind_E"),
     _forcing("wind_v", "m s-1", "10 m northward wind", -50, 50, "VGRD_10_FORA", "Wind_N"),
-    # Static attributes of a pixel (reference: paper.md D4, D5).
+    # Static attributes of a pixel: those of Fang et al. (2019), section II-A, and NDVI, as in the authors' files.
+    # The two classes are numbers to the network, as they were to the authors'.
     _static("sand", "%", "sand, 0-20 cm, by mass", 0, 100, "Sand"),
     _static("silt", "%", "silt, 0-20 cm, by mass", 0, 100, "Silt"),
     _static("clay", "%", "clay, 0-20 cm, by mass", 0, 100, "Clay"),
@@ -75,7 +72,7 @@ _ROWS = [
     _static("roughness", "1", "SMAP roughness coefficient, time mean", 0, 1, "flag_roughness"),
     _static("water_fraction", "1", "SMAP static water body fraction, time mean", 0, 1, "flag_waterbody"),
     _static("dense_vegetation", "1", "SMAP dense-vegetation flag, rounded time mean", 0, 1, "flag_vegDense"),
-    _static("landcover_class", "1", "IGBP land-cover class", 0, 17, "flag_landcover", categorical=True),
+    _static("landcover_class", "1", "IGBP land-cover class", 0, 17, "flag_landcover"),
     _static(
         "surface_condition",
         "1",
@@ -83,7 +80,6 @@ _ROWS = [
         0,
         6,
         "flag_extraOrd",
-        categorical=True,
     ),
     # Targets.
     _moisture("ssm_smap", "SMAP surface soil moisture", "target", csv="SMAP_AM"),
