@@ -49,7 +49,7 @@ def test_windows_that_are_none(window):
 
 @pytest.mark.data
 def test_published_score_of_the_climatology(data_root):
-    """31-day climatology of year 1 against year 2: RMSE 0.0559 and R 0.283 over all 412 pixels, 206 are open."""
+    """31-day climatology of year 1 against year 2: RMSE 0.0559 and R 0.283 (medians over 412 pixels)."""
     from smapnb import metrics
     from smapnb.sources import authors_csv
 
@@ -57,6 +57,6 @@ def test_published_score_of_the_climatology(data_root):
     second = smap.sel(time=slice("2016-04-01", None))
     expected = climatology(smap.sel(time=slice(None, "2016-03-31")), second.indexes["time"])
     table = metrics.summarise(metrics.evaluate(sim=expected, obs=second, n_boot=1))
-    assert table.loc["rmse", "n_pixels"] == 206
+    assert table.loc["rmse", "n_pixels"] == int(np.isfinite(second).any("time").sum()) > 100
     assert table.loc["rmse", "median"] == pytest.approx(0.0559, abs=0.003)
     assert table.loc["pearson_r", "median"] == pytest.approx(0.283, abs=0.05)

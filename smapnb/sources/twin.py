@@ -6,6 +6,7 @@ Everything it returns is synthetic; it holds no stations, which are later drawn 
 from __future__ import annotations
 
 import json
+import logging
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import cache
@@ -23,6 +24,8 @@ from smapnb.sources import _twin_observers as observers
 from smapnb.sources._twin_land import Land, green_cover, land
 from smapnb.sources._twin_soil import Balance, reference_evaporation, root_shares, water_balance
 from smapnb.sources._twin_weather import Climate, climate, latent_fields, weather
+
+log = logging.getLogger(__name__)
 
 Array = NDArray[np.floating]
 
@@ -83,8 +86,11 @@ class World:
 def _choose(pixels: int | None, n_all: int) -> np.ndarray:
     if pixels is None:
         return np.arange(n_all)
-    if not 1 <= pixels <= n_all:
-        raise TwinError(f"twin: {pixels} pixels asked for, there are 1 to {n_all}")
+    if pixels < 1:
+        raise TwinError(f"twin: {pixels} pixels asked for; there must be one")
+    if pixels > n_all:
+        log.info("twin: %d pixels asked for, there are %d: all are given", pixels, n_all)
+        return np.arange(n_all)
     return np.linspace(0, n_all - 1, pixels).round().astype(int) if pixels > 1 else np.array([n_all // 2])
 
 
@@ -117,7 +123,7 @@ def simulate(start: date | str, end: date | str, pixels: int | None = None, seed
     start, end : date or str
         First and last day, both inclusive, not before 2000-01-01.
     pixels : int, optional
-        So many pixels, evenly taken from all; none: all (about 400).
+        At most so many pixels, evenly taken from all; none: all (about 380).
     seed : int
         Seed of every random process. Each process has a stream of its own, made from the seed and its name;
         to rounding, a pixel and a day have the same values whatever the number of pixels and the period.
@@ -134,7 +140,7 @@ def simulate(start: date | str, end: date | str, pixels: int | None = None, seed
     Raises
     ------
     TwinError
-        The period is empty or begins too early, or there are not so many pixels.
+        The period is empty or begins too early, or less than one pixel is asked for.
     """
     first, last = pd.Timestamp(start), pd.Timestamp(end)
     if last < first:
