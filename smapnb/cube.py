@@ -57,8 +57,8 @@ COORDINATES: dict[str, dict[str, str]] = {
     "time": {"long_name": "UTC day", "axis": "T"},
     "depth": {"axis": "Z"},
     "pixel": {"long_name": "pixel", "units": "1"},
-    "row": {"long_name": "row in EASE-Grid 2.0 global 36 km, from 0 in the north", "units": "1"},
-    "col": {"long_name": "column in EASE-Grid 2.0 global 36 km, from 0 in the west", "units": "1"},
+    "row": {"long_name": "row in the grid (attribute grid), from 0 in the north", "units": "1"},
+    "col": {"long_name": "column in the grid (attribute grid), from 0 in the west", "units": "1"},
     "lat": {"long_name": "latitude of the cell centre", "units": "degrees_north"},
     "lon": {"long_name": "longitude of the cell centre", "units": "degrees_east"},
 }
@@ -110,7 +110,7 @@ def append(profile: Profile, path: str | Path, data_root: str | Path | None = No
     ------
     CubeError
         No whole cube at `path`; the profile differs in more than its last day; the source no longer gives the
-        cube's last day as it stands there.
+        cube's days as they stand there; the message names variable, date and pixel of the first difference.
     """
     path = Path(path)
     old = open_cube(path)
@@ -330,16 +330,20 @@ def _partial(path: Path) -> Path:
 
 
 def _check_continues(new: xr.Dataset, old: xr.Dataset, path: Path) -> None:
-    """Refuse to join days that do not belong together: the source must still give the cube's last day."""
-    last = old["time"].values[-1]
-    now = new.sel(time=last).variables
-    for name, before in old.isel(time=-1).variables.items():
-        if name not in now or not _same(before.values, now[name].values):
-            raise CubeError(f"{path}: cannot append, {name} of {last:.10} differs in the source now; build anew")
+    """Refuse to join days that do not belong together: the source must still give all that the cube holds."""
+    now = new.sel(time=old["time"].values).variables
+    for name, before in old.variables.items():
+        if name not in now or now[name].shape != before.shape:
+            raise CubeError(f"{path}: cannot append, the source no longer gives {name} as it is here; build anew")
+        differs = np.argwhere(~_same(before.values, now[name].values))
+        if len(differs):
+            at = zip(before.dims, differs[0], strict=True)
+            place = ", ".join(f"{dim} {str(old[dim].values[i])[:10]}" for dim, i in at)
+            raise CubeError(f"{path}: cannot append, {name} differs in the source now, first at {place}; build anew")
 
 
-def _same(before: np.ndarray, now: np.ndarray) -> bool:
-    if before.shape != now.shape or before.dtype.kind != "f":
-        return np.array_equal(before, now)
+def _same(before: np.ndarray, now: np.ndarray) -> np.ndarray:
+    if before.dtype.kind != "f":
+        return before == now
     # The twin gives a day again only to rounding when it is asked for more days.
-    return np.allclose(before, now, rtol=1e-4, atol=1e-7, equal_nan=True)
+    return np.isclose(before, now, rtol=1e-4, atol=1e-7, equal_nan=True)

@@ -72,6 +72,7 @@ def test_cf_attributes(root, path):
     assert made.attrs["Conventions"] == "CF-1.11"
     assert made.attrs["synthetic"] == "false"
     assert made.attrs["profile"] == "test"
+    assert made.attrs["grid_crs"] == "EPSG:6933" and "36 km" in made.attrs["grid"]
     for name in ("title", "source", "created", "smapnb_version", "versions", "data_section"):
         assert made.attrs[name]
     assert made["lat"].attrs["standard_name"] == "latitude"
@@ -251,8 +252,22 @@ def test_append_refuses_what_does_not_continue(root, path):
     with pytest.raises(CubeError, match=r"differs in \['pixels'\]"):
         cube.append(make_profile(pixels=2), path, root)
     (root / "conus412/CONUSv4f1/const/Clay.csv").write_text("0.5\n-9999\n0.9\n")
-    with pytest.raises(CubeError, match="clay of 2016-05-31 differs"):
+    with pytest.raises(CubeError, match="clay differs in the source now, first at pixel 2;"):
         cube.append(make_profile(), path, root)
+
+
+def test_append_refuses_a_day_long_past_that_differs(root, path):
+    """Line 2, day 41 of the year from 1 April 2015: pixel 1, 11 May; the last day is as it was."""
+    cube.build(make_profile(end="2016-05-31"), path, root)
+    file = root / "conus412/CONUSv4f1/2015/UGRD_10_FORA.csv"
+    lines = [line.split(",") for line in file.read_text().splitlines()]
+    assert lines[1][40] == "1.04"
+    lines[1][40] = lines[2][60] = "7"
+    file.write_text("".join(",".join(line) + "\n" for line in lines))
+    before = state(path)
+    with pytest.raises(CubeError, match="wind_u differs in the source now, first at time 2015-05-11, pixel 1;"):
+        cube.append(make_profile(), path, root)
+    assert state(path) == before
 
 
 def test_a_lost_block_is_noticed(root, path):

@@ -95,6 +95,8 @@ def open_sample(root: str | Path, years: Sequence[int] | None = None) -> xr.Data
         "source": CITATION,
         "license": LICENCE,
         "synthetic": "false",
+        "grid": "EASE-Grid 2.0 global, 36 km",
+        "grid_crs": "EPSG:6933",
         "targets_without_file": "; ".join(absent) or "none",
     }
     dataset = variables.describe(xr.Dataset(fields, coords={"time": time, **coordinates}, attrs=attrs))
@@ -169,8 +171,8 @@ def _pixels(path: Path) -> dict[str, tuple]:
         )
     return {
         "pixel": ("pixel", np.arange(row.size), {"long_name": "line of the pixel in crd.csv, from 0"}),
-        "row": ("pixel", row, {"long_name": "row in EASE-Grid 2.0 global 36 km"}),
-        "col": ("pixel", col, {"long_name": "column in EASE-Grid 2.0 global 36 km"}),
+        "row": ("pixel", row),
+        "col": ("pixel", col),
         "lat": ("pixel", lat, {"units": "degrees_north", "long_name": "latitude of the cell centre"}),
         "lon": ("pixel", lon, {"units": "degrees_east", "long_name": "longitude of the cell centre"}),
     }

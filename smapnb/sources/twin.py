@@ -204,6 +204,8 @@ def _as_dataset(world: World, products: dict[str, np.ndarray], seed: int) -> xr.
         attrs={
             "source": f"smapnb simulation experiment, seed {seed} (synthetic)",
             "synthetic": "true",
+            "grid": "EASE-Grid 2.0 global, 36 km",
+            "grid_crs": "EPSG:6933",
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "smapnb_version": __version__,
         },
