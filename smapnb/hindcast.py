@@ -4,8 +4,8 @@ Memory is bounded by ``hindcast.pixel_block x hindcast.time_block``, whatever th
 carried from block to block of time. It trains nothing and scores nothing.
 
 Start-up rule: the state begins at zero and is run over ``hindcast.spinup_days`` days before ``hindcast.start``, or over
-as many as the cube has (attribute ``spinup_days``); those days are thrown away. Reference: paper.md section 9, where a
-test year started from zero lost 0.027 in R.
+as many as the cube has (attribute ``spinup_days``); those days are thrown away. Notebook 03 measures what a start from
+zero costs.
 """
 
 from __future__ import annotations
@@ -39,7 +39,10 @@ class Run(Protocol):
     """What a hindcast needs to know of a profile."""
 
     name: str
+    rules: Any
     targets: Any
+    inputs: Any
+    training: Any
     hindcast: Any
 
     @property
@@ -73,7 +76,8 @@ def run(cube: xr.Dataset, profile: Run, folder: Path, path: Path, *, progress: b
     Raises
     ------
     HindcastError
-        A forcing of the checkpoint is not in the cube, or the cube has no day of the period.
+        A forcing of the checkpoint is not in the cube, the cube has no day of the period, or the checkpoint was trained
+        under other settings than the profile's, whose test period it may have seen.
     smapnb.train.TrainingError
         No checkpoint.
     """
@@ -83,6 +87,7 @@ def run(cube: xr.Dataset, profile: Run, folder: Path, path: Path, *, progress: b
         lacking = [n for n in [*checkpoint.forcing, *checkpoint.statics] if n not in cube]
         if lacking:
             raise HindcastError(f"the cube lacks {lacking}, which the {quantity} checkpoint needs")
+        _refuse_other_training(profile, checkpoint)
     part = path.with_name(f".{path.name}.part")
     done = _open_part(part, cube, days[first_kept:], first_kept, profile, checkpoints)
     blocks = list(_slices(0, cube.sizes["pixel"], profile.hindcast.pixel_block))
@@ -92,11 +97,29 @@ def run(cube: xr.Dataset, profile: Run, folder: Path, path: Path, *, progress: b
         done[str(pixels.start)] = _run_pixels(cube, days, first_kept, pixels, profile, checkpoints, part)
         _write_progress(part, _identity(cube, profile, checkpoints), done)
     _report(part, done)
-    _progress(part).unlink()
+    old = path.with_name(f".{path.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
     if path.exists():
-        shutil.rmtree(path)
+        path.replace(old)
     part.replace(path)
+    _progress(part).unlink()
+    shutil.rmtree(old, ignore_errors=True)
     return xr.open_zarr(path, consolidated=False)
+
+
+def _refuse_other_training(profile: Run, checkpoint: Checkpoint) -> None:
+    """Hold the checkpoint to the profile's rules, inputs and training; on which device it runs is free."""
+    theirs = checkpoint.profile
+    differing = ["rules"] if profile.rules != theirs["rules"] else []
+    for section in ("inputs", "training"):
+        ours = getattr(profile, section).model_dump(mode="json")
+        keys = [key for key in ours if key not in ("device", "mixed_precision")]
+        differing += [f"{section}.{key}" for key in keys if ours[key] != theirs[section].get(key)]
+    if differing:
+        raise HindcastError(
+            f"the {checkpoint.quantity} checkpoint was trained with other settings than the profile's "
+            f"({', '.join(differing)}): train again"
+        )
 
 
 def predict(
@@ -154,11 +177,10 @@ def _run_pixels(
     runs = {}
     impossible = Counter[str]()
     for quantity, checkpoint in checkpoints.items():
-        training = checkpoint.profile["training"]
-        device = choose_device(training["device"])
+        device = choose_device(profile.training.device)
         x = _input_blocks(cube, [days[block] for block in blocks], pixels, checkpoint, device)
         models = checkpoint.models(device)
-        runs[quantity] = predict(models, x, settings.dropout_passes, training["seed"], pixels, cube.sizes["pixel"])
+        runs[quantity] = predict(models, x, _passes(profile), profile.training.seed, pixels, cube.sizes["pixel"])
     for block in blocks:
         scaled = {quantity: next(predictions) for quantity, predictions in runs.items()}
         if block.start < first_kept:
@@ -204,6 +226,12 @@ def _days(cube: xr.Dataset, profile: Run) -> tuple[np.ndarray, int]:
     return np.concatenate([before.to_numpy(), wanted.to_numpy()]), len(before)
 
 
+def _passes(profile: Run) -> int:
+    """Count the passes with dropout; a network without dropout has but one way to run."""
+    training = profile.training
+    return profile.hindcast.dropout_passes if training.dropout and training.dropout_on else 0
+
+
 def _slices(first: int, end: int, step: int) -> Iterator[slice]:
     for start in range(first, end, step):
         yield slice(start, min(start + step, end))
@@ -216,7 +244,11 @@ def _identity(cube: xr.Dataset, profile: Run, checkpoints: dict[str, Checkpoint]
         "name": profile.name,
         "hindcast": profile.hindcast.model_dump(mode="json"),
         "weights": sums,
-        "cube": [str(cube.attrs.get("created")), cube.sizes["pixel"], *cube.indexes["time"][[0, -1]].strftime("%F")],
+        "cube": [
+            str(cube.attrs.get("created")),
+            cube.sizes["pixel"],
+            *(str(day) for day in cube.indexes["time"][[0, -1]]),
+        ],
     }
 
 
@@ -272,15 +304,15 @@ def _open_part(
     template = xr.Dataset(variables, coords={"time": days, **coords})
     first = next(iter(checkpoints.values()))
     template.attrs = {
-        "source": f"LSTM hindcast of {cube.attrs.get('source', 'the cube')}",
+        "source": f"hindcast by an LSTM of smapnb, trained on and driven by: {cube.attrs.get('source', 'unknown')}",
         "profile": profile.name,
         "synthetic": str(profile.synthetic).lower(),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "smapnb_version": first.versions["smapnb"],
         "versions": json.dumps(first.versions),
         "spinup_days": spinup,
-        "realisations": len(first.weights) * max(1, profile.hindcast.dropout_passes),
-        "dropout_passes": profile.hindcast.dropout_passes,
+        "realisations": len(first.weights) * max(1, _passes(profile)),
+        "dropout_passes": _passes(profile),
     }
     template.to_zarr(part, compute=False, consolidated=False)
     _write_progress(part, identity, {})

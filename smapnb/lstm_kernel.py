@@ -14,7 +14,9 @@ from numba.extending import overload
 # Constants in the narrow type: a Python float would pull float32 arithmetic up to float64.
 ONE, TWO = np.float32(1), np.float32(2)
 # numpy's error model: Python's checks each division for zero, and that branch alone stops vectorisation.
-COMPILED: dict[str, Any] = {"fastmath": True, "error_model": "numpy", "nogil": True, "cache": True}
+# Of fast arithmetic only what keeps NaN and infinity as they are: a loss that is not finite must be seen.
+FAST = {"reassoc", "contract", "arcp", "afn", "nsz"}
+COMPILED: dict[str, Any] = {"fastmath": FAST, "error_model": "numpy", "nogil": True, "cache": True}
 
 
 def _exp(x):
@@ -29,6 +31,7 @@ def _exp_overload(x):
         return lambda x: math.exp(x)
 
     def polynomial(x):
+        not_finite = x * np.float32(0)  # 0, or NaN, which the limits below would turn into a number
         x = min(max(x, np.float32(-87.0)), np.float32(87.0))
         n = np.floor(x * np.float32(1.44269504) + np.float32(0.5))
         r = x - n * np.float32(0.693359375) + n * np.float32(2.12194440e-4)
@@ -39,17 +42,17 @@ def _exp_overload(x):
         p = p * r + np.float32(1.6666665459e-1)
         p = p * r + np.float32(5.0000001201e-1)
         p = p * r * r + r + np.float32(1.0)
-        return p * np.int32((np.int32(n) + np.int32(127)) << np.int32(23)).view(np.float32)
+        return p * np.int32((np.int32(n) + np.int32(127)) << np.int32(23)).view(np.float32) + not_finite
 
     return polynomial
 
 
-@njit(fastmath=True, inline="always", error_model="numpy")
+@njit(fastmath=FAST, inline="always", error_model="numpy")
 def _sigmoid(x):
     return ONE / (ONE + _exp(-x))
 
 
-@njit(fastmath=True, inline="always", error_model="numpy")
+@njit(fastmath=FAST, inline="always", error_model="numpy")
 def _tanh(x):
     return TWO / (ONE + _exp(-TWO * x)) - ONE
 

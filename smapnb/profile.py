@@ -54,7 +54,7 @@ class Data(Period):
 class Inputs(_Section):
     """What the LSTM sees, in the order in which it sees it."""
 
-    forcing: list[str] = Field(default_factory=lambda: names("forcing"))
+    forcing: list[str] = Field(default_factory=lambda: names("forcing"), min_length=1)
     statics: list[str] = Field(default_factory=lambda: names("static"))
 
     @model_validator(mode="after")
@@ -63,6 +63,8 @@ class Inputs(_Section):
             unknown = sorted(set(chosen) - set(names(kind)))
             if unknown:
                 raise ValueError(f"unknown {kind} inputs {unknown}; known: {names(kind)}")
+            if len(set(chosen)) < len(chosen):
+                raise ValueError(f"a {kind} input is named twice: {chosen}")
         return self
 
 
@@ -76,14 +78,14 @@ class Validation(_Section):
 
 
 class Training(Period):
-    """The LSTM and how it is trained. Reference: paper section II-B; paper.md M1-M13."""
+    """The LSTM and how it is trained. Reference: Fang, Pan & Shen (2019), section II-B, and their scripts."""
 
     members: Positive = 1
-    seed: int = 0
+    seed: Annotated[int, Field(ge=0)] = Field(0, description="member m draws from seed + m")
     hidden_size: Positive = 256
     dropout: Fraction = 0.5
     dropout_on: list[Gate] = ["x", "h", "g"]
-    seq_length: list[Positive] = Field(default_factory=lambda: [30], description="days scored; members take turns")
+    seq_length: list[Positive] = Field([30], min_length=1, description="days scored; members take turns")
     warmup: Annotated[int, Field(ge=0)] = Field(0, description="days run before each window and not scored")
     batch_size: Positive = 100
     epochs: Positive = 500
@@ -96,7 +98,7 @@ class Training(Period):
     loss_per: Literal["rho", "observation"] = "rho"
     weight_average: Fraction = Field(0.0, description="decay per step of the averaged weights; 0: none")
     forcing_noise: Annotated[float, Field(ge=0)] = Field(0.0, description="std of noise on the scaled forcing")
-    device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps")
+    device: str = Field("auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$", description="auto, cpu, cuda, cuda:1, mps")
     mixed_precision: bool = False
     validation: Validation = Validation()
 
@@ -111,7 +113,7 @@ class Hindcast(Period):
 
 
 class Evaluation(Period):
-    """The days on which the hindcast is scored against SMAP; `train_overlap` allows days of the training period."""
+    """The days on which the hindcast is scored against SMAP; none of them may be a day of training."""
 
     bootstrap_samples: Positive = 500
     block_days: Positive = 30
@@ -120,7 +122,7 @@ class Evaluation(Period):
 class Profile(_Section):
     """All that defines a run."""
 
-    name: str
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", description="also the folder of its results")
     title: str
     rules: Literal["paper-text", "author-code"] = "author-code"
     data: Data
@@ -136,6 +138,14 @@ class Profile(_Section):
         return self.data.source == "twin"
 
     @model_validator(mode="after")
+    def _targets_fit(self) -> Self:
+        if len(set(self.targets)) < len(self.targets):
+            raise ValueError(f"a target is named twice: {self.targets}")
+        if self.data.source == "conus412" and "rootzone" in self.targets:
+            raise ValueError("the sample conus412 has no root-zone target: targets can only be [surface]")
+        return self
+
+    @model_validator(mode="after")
     def _periods_fit(self) -> Self:
         for label in ("training", "hindcast", "evaluation"):
             period = getattr(self, label)
@@ -143,6 +153,11 @@ class Profile(_Section):
                 raise ValueError(
                     f"{label} {period.start}..{period.end} leaves the data period {self.data.start}..{self.data.end}"
                 )
+        if self.evaluation.start < self.hindcast.start or self.evaluation.end > self.hindcast.end:
+            raise ValueError(
+                f"evaluation {self.evaluation.start}..{self.evaluation.end} leaves the hindcast "
+                f"{self.hindcast.start}..{self.hindcast.end}"
+            )
         if self.training.start <= self.evaluation.end and self.evaluation.start <= self.training.end:
             raise ValueError("evaluation overlaps training: a test period must not be trained on")
         return self

@@ -6,6 +6,7 @@ doi:10.1109/TGRS.2018.2872131.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import time
@@ -92,8 +93,9 @@ def train(
     run.resume()
     while run.member < profile.training.members:
         run.train_member(progress)
-    run.checkpoint().save(folder / CHECKPOINT)
-    run.save_history()
+    if not run.is_saved():
+        run.checkpoint().save(folder / CHECKPOINT)
+        run.save_history()
     parameters = sum(p.numel() for p in run.weights_of_members[0].values())
     return TrainingResult(
         folder / CHECKPOINT,
@@ -134,6 +136,12 @@ class _Run:
             self.all.target[:, self.pixels],
             self.all.observed[:, self.pixels] * ~self.held_months[:, None],
         )
+        if (self.held_pixels.any() or self.held_months.any()) and not self._held_observations():
+            raise TrainingError(
+                f"training.validation holds back {int(held_pixels.sum())} pixels and {int(held_months.sum())} days "
+                f"without any value of {target}: nothing to validate on"
+            )
+        self.versions = versions()
         self.member, self.epoch, self.seconds = 0, 0, 0.0
         self.weights_of_members: list[dict[str, Tensor]] = []
         self.history: list[dict[str, float]] = []
@@ -274,6 +282,10 @@ class _Run:
         waited = (self.epoch - self.best[1]) / self.settings.validation.every
         return patience is not None and self.best[1] > 0 and waited >= patience
 
+    def _held_observations(self) -> int:
+        held = self.held_pixels | self.held_months[:, None]
+        return int((self.all.observed.bool() & held).sum())
+
     # -- on disk ---------------------------------------------------------------------------------------------------
 
     def checkpoint(self) -> Checkpoint:
@@ -285,13 +297,28 @@ class _Run:
             self.inputs.forcing,
             self.inputs.statics,
             self.profile.model_dump(mode="json"),
-            versions(),
+            self.versions,
             self.ranges,
         )
 
     def history_frame(self) -> pd.DataFrame:
         """One row an epoch and member: loss, validation errors, seconds since the start."""
         return pd.DataFrame(self.history)
+
+    def is_saved(self) -> bool:
+        """Whether the checkpoint on disk holds these very weights: a finished training leaves it untouched."""
+        path = self.folder / CHECKPOINT
+        if not path.exists():
+            return False
+        try:
+            stored = Checkpoint.load(path)
+        except TrainingError:
+            return False
+        return stored.profile == self.profile.model_dump(mode="json") and all(
+            torch.equal(ours[name], theirs[name])
+            for ours, theirs in zip(self.weights_of_members, stored.weights, strict=True)
+            for name in ours
+        )
 
     def save_history(self) -> None:
         """Write the history as CSV."""
@@ -307,6 +334,7 @@ class _Run:
             "scaler": self.scaler.to_json(),  # stands for the data: another cube under the same name has another one
             "training": self.settings.model_dump(mode="json"),
             "device": self.device.type,
+            "values": hashlib.sha256(b"".join(part.numpy().tobytes() for part in self.all)).hexdigest(),
         }
 
     def _save_state(self) -> None:
@@ -325,6 +353,7 @@ class _Run:
             "seconds": self.seconds,
             "best": self.best,
             "history": self.history,
+            "versions": self.versions,
         }
         write_tensors(self.folder / STATE, {k: v.contiguous().clone() for k, v in parts.items()}, json.dumps(about))
 
@@ -342,7 +371,7 @@ class _Run:
             head, _, tail = key.partition(".")
             groups.setdefault(head, {})[tail] = value
         self.member, self.epoch, self.seconds = about["member"], about["epoch"], about["seconds"]
-        self.history = about["history"]
+        self.history, self.versions = about["history"], about["versions"]
         self.weights_of_members = [groups[f"member{m}"] for m in range(self.member)]
         if self.member == self.settings.members:
             return

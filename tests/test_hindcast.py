@@ -54,8 +54,17 @@ def folder(tmp_path) -> Path:
     return tmp_path
 
 
+def trained_with(folder: Path) -> dict:
+    """Settings of the training that the folder's checkpoint states: a profile must have the same."""
+    path = folder / "surface" / CHECKPOINT
+    try:
+        return Checkpoint.load(path).profile["training"]
+    except TrainingError:
+        return {"dropout": 0.25}
+
+
 def run(cube, folder: Path, name="hindcast.zarr", source="twin", targets=("surface",), **settings) -> xr.Dataset:
-    profile = make_profile(hindcast=settings, source=source, targets=list(targets))
+    profile = make_profile(trained_with(folder), hindcast=settings, source=source, targets=list(targets))
     return hindcast.run(cube, profile, folder, folder / name, progress=False)
 
 
@@ -212,6 +221,42 @@ def test_every_member_pass_and_pixel_has_masks_of_its_own(folder):
     assert all(torch.equal(a, b[2:5]) for a, b in zip(part, drawn[0], strict=True))
 
 
+def test_passes_of_a_network_without_dropout_are_one(cube, tmp_path):
+    make_checkpoint(dropout=0.0).save(tmp_path / "surface" / CHECKPOINT)
+    result = run(cube, tmp_path, dropout_passes=3)
+    assert (result.attrs["dropout_passes"], result.attrs["realisations"]) == (0, 1)
+    assert np.isnan(result["ssm_lstm_spread"]).all()
+
+
+@pytest.mark.parametrize(
+    ("key", "change"),
+    [
+        ("training.start", {"start": "2015-02-01"}),
+        ("training.hidden_size", {"hidden_size": 9}),
+        ("rules", {}),
+        ("inputs.forcing", {}),
+    ],
+)
+def test_a_checkpoint_of_another_training_is_refused(cube, folder, key, change):
+    """Its test period may have been another's training period."""
+    profile = make_profile(trained_with(folder) | change)
+    if key == "rules":
+        profile = profile.model_copy(update={"rules": "paper-text"})
+    if key == "inputs.forcing":
+        inputs = profile.inputs.model_copy(update={"forcing": FORCING[::-1]})
+        profile = profile.model_copy(update={"inputs": inputs})
+    with pytest.raises(HindcastError, match=f"other settings .*{key}"):
+        hindcast.run(cube, profile, folder, folder / "hindcast.zarr", progress=False)
+
+
+def test_the_profile_says_on_which_device(cube, tmp_path):
+    """A checkpoint that was trained on a GPU runs on a machine without one."""
+    make_checkpoint(device="cuda").save(tmp_path / "surface" / CHECKPOINT)
+    profile = make_profile(trained_with(tmp_path) | {"device": "cpu"})
+    result = hindcast.run(cube, profile, tmp_path, tmp_path / "hindcast.zarr", progress=False)
+    assert not np.isnan(result["ssm_lstm"]).any()
+
+
 # -- forcing beyond the training range -----------------------------------------------------------------------------
 
 
@@ -301,7 +346,7 @@ def killing(self, *args, **kwargs):
     return write(self, *args, **kwargs)
 
 xr.Dataset.to_zarr = killing
-profile = make_profile(hindcast={"pixel_block": 4, "time_block": 60})
+profile = make_profile({"dropout": 0.25}, hindcast={"pixel_block": 4, "time_block": 60})
 hindcast.run(make_cube(pixels=11), profile, folder, folder / "hindcast.zarr", progress=False)
 """
 BLOCKS = {"pixel_block": 4, "time_block": 60}
@@ -426,7 +471,9 @@ def test_memory_does_not_grow_with_the_record(folder, monkeypatch):
         module.SoilMoistureLSTM, "run", lambda self, x, *rest: (lengths.append(x.shape[:2]), block(self, x, *rest))[1]
     )
     for years in (1, 2, 9):  # the first also pays for what is only loaded once
-        profile = make_profile(hindcast={"pixel_block": pixels, "time_block": 365, "spinup_days": 0})
+        profile = make_profile(
+            trained_with(folder), hindcast={"pixel_block": pixels, "time_block": 365, "spinup_days": 0}
+        )
         end = pd.Timestamp("2015-01-01") + pd.Timedelta(days=365 * years - 1)
         period = profile.hindcast.model_copy(update={"start": pd.Timestamp("2015-01-01").date(), "end": end.date()})
         profile = profile.model_copy(update={"hindcast": period})

@@ -88,11 +88,36 @@ def test_overrides_are_read_as_yaml():
 def test_no_evaluation_period_shares_a_day_with_training(start, end):
     base = load()
     shares = start <= base.training.end and base.training.start <= end
-    if end < start or shares:
+    leaves = start < base.hindcast.start or end > base.hindcast.end
+    if end < start or shares or leaves:
         with pytest.raises(ValidationError):
             load(evaluation__start=start, evaluation__end=end)
     else:
         assert load(evaluation__start=start, evaluation__end=end).evaluation.start == start
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("training__seq_length", []),
+        ("training__seed", -1),
+        ("training__device", "gpu"),
+        ("name", ""),
+        ("name", "../x"),
+        ("targets", ["surface", "surface"]),
+        ("inputs__forcing", []),
+        ("inputs__forcing", ["precipitation", "precipitation"]),
+        ("hindcast__start", "2018-06-01"),
+    ],
+)
+def test_what_cannot_be_run_is_refused(key, value):
+    with pytest.raises(ValidationError):
+        Profile.model_validate(load().model_dump() | {key: value} if "__" not in key else load(**{key: value}))
+
+
+def test_the_real_sample_has_no_root_zone():
+    with pytest.raises(ValidationError, match="no root-zone target"):
+        load("conus412", targets=["rootzone"])
 
 
 def test_a_profile_survives_its_own_yaml(tmp_path):

@@ -19,6 +19,7 @@ from safetensors.torch import save_file
 
 import smapnb.train as module
 from smapnb.batch import BatchError, Scaler
+from smapnb.lstm import Masks, SoilMoistureLSTM, recurrence
 from smapnb.profile import Training
 from smapnb.train import HISTORY, STATE, held_back, learning_rate, masked_loss, train
 from smapnb.train_checkpoint import CHECKPOINT, Checkpoint, TrainingError, network, read_tensors
@@ -404,6 +405,22 @@ def test_changed_settings_or_data_begin_anew(cube, tmp_path):
     assert other != trained(cube, tmp_path / "fresh", seed=3)
 
 
+def test_the_same_values_at_other_pixels_begin_anew(cube, tmp_path):
+    """The scaler cannot tell the two apart; the training must."""
+    run(cube, tmp_path / "a", epochs=2)
+    reversed_targets = cube.assign(ssm_smap=cube["ssm_smap"].copy(data=cube["ssm_smap"].to_numpy()[:, ::-1]))
+    swapped = trained(reversed_targets, tmp_path / "a", epochs=2)
+    assert swapped == trained(reversed_targets, tmp_path / "fresh", epochs=2)
+
+
+def test_a_finished_checkpoint_is_left_as_it_is(cube, tmp_path, monkeypatch):
+    """Made once, with the versions of that day: running again must not claim today's."""
+    path = run(cube, tmp_path, epochs=2).checkpoint
+    before = path.read_bytes()
+    monkeypatch.setattr(module, "versions", lambda: {"torch": "another"})
+    assert run(cube, tmp_path, epochs=2).checkpoint.read_bytes() == before
+
+
 def test_a_broken_state_is_named(cube, tmp_path):
     run(cube, tmp_path)
     (tmp_path / STATE).write_bytes(b"not a state")
@@ -490,14 +507,44 @@ def test_an_infinite_forcing_is_named(cube, tmp_path):
         run(bad, tmp_path)
 
 
-@pytest.mark.parametrize(("name", "value"), [("ssm_smap", 1e30), ("precipitation", 1e37), ("air_temperature", -1e37)])
-def test_a_loss_that_is_not_finite_names_the_value_behind_it(cube, tmp_path, name, value):
+def spoilt(cube, name, value):
+    """The cube with one odd value at a pixel that is trained on, and that pixel."""
     bad = cube.copy(deep=True)
     pixels, _ = held_back(cube, make_profile())
     pixel = int(cube["pixel"].to_numpy()[~pixels][3])
     bad[name].loc[{"time": "2015-07-03", "pixel": pixel}] = np.float32(value)
+    return bad, pixel
+
+
+def test_a_target_that_makes_the_loss_infinite_is_named(cube, tmp_path):
+    bad, pixel = spoilt(cube, "ssm_smap", 1e30)
+    with pytest.raises(TrainingError, match=rf"not finite at step .* ssm_smap at pixel {pixel} on 2015-07-03"):
+        run(bad, tmp_path, seq_length=[180], batch_size=30)
+
+
+@pytest.mark.parametrize(("name", "value"), [("precipitation", 1e37), ("air_temperature", -1e37)])
+def test_the_input_behind_a_loss_that_is_not_finite_is_named(cube, tmp_path, monkeypatch, name, value):
+    """Gates saturate, so that an enormous input alone gives a finite loss; here the network breaks on it."""
+    bad, pixel = spoilt(cube, name, value)
+    forward = SoilMoistureLSTM.forward
+
+    def breaking(self, x, masks=None):
+        y = forward(self, x, masks)
+        return y * torch.nan if x.abs().max() > 1e20 else y
+
+    monkeypatch.setattr(SoilMoistureLSTM, "forward", breaking)
     with pytest.raises(TrainingError, match=rf"not finite at step .* {name} at pixel {pixel} on 2015-07-03"):
         run(bad, tmp_path, seq_length=[180], batch_size=30)
+
+
+def test_nan_passes_through_the_fast_path():
+    """Were it to turn into a number on the way, a broken training would go on unnoticed."""
+    u = torch.rand(5, 3, 8)
+    u[2, 1, 4] = torch.nan
+    weights = [torch.rand(32, 8), torch.rand(32, 8), torch.rand(32)]
+    h, _ = recurrence(u, *weights, Masks(*torch.ones(3, 3, 8)))
+    assert h[2:, 1].isnan().all()
+    assert not h[:, [0, 2]].isnan().any()
 
 
 def test_a_learning_rate_that_diverges_stops(cube, tmp_path):
