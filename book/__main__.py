@@ -15,13 +15,13 @@ from book.build import ROOT, BookError, build
 from smapnb.profile import ProfileError, data_root, load
 
 
-def missing_data(name: str) -> str | None:
-    """One line on what profile `name` lacks; None where it can be run."""
-    profile = load(name, folder=ROOT / "profiles")
+def missing_data(asked: str) -> str | None:
+    """One line on what a profile, given by name or path, lacks; None where it can be run."""
+    profile = load(asked, folder=ROOT / "profiles")
     needed = data_root() / "conus412" / "CONUSv4f1" / "crd.csv"
     if profile.synthetic or needed.is_file():
         return None
-    return f"{name} is not run: no {needed} (set SMAPNB_DATA; book/data.md says how to get the data)"
+    return f"{profile.name} is not run: no {needed} (set SMAPNB_DATA; book/data.md says how to get the data)"
 
 
 def execute(name: str) -> None:
@@ -40,12 +40,14 @@ def execute(name: str) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; see ``--help``."""
     parser = argparse.ArgumentParser(prog="python -m book", description=__doc__)
-    parser.add_argument("--profile", default="conus412-quick", help="the profile beside the twin")
+    parser.add_argument("--profile", default="conus412-quick", help="name or path of the profile beside the twin")
     parser.add_argument("--no-run", action="store_true", help="build from the runs that are there")
     parser.add_argument("--engine", choices=["jupyter-book", "sphinx"], default="jupyter-book")
     chosen = parser.parse_args(arguments)
-    profiles = list(dict.fromkeys(["twin", chosen.profile]))
     try:
+        # Keyed by the profile's own name, so that no run is made twice.
+        named = {load(asked, folder=ROOT / "profiles").name: asked for asked in (chosen.profile, "twin")}
+        profiles = list(named.values())[::-1]
         for name in profiles:
             lacking = missing_data(name)
             if lacking:

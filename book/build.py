@@ -28,9 +28,9 @@ KERNEL_MODEL = '"panel.models.browser.BrowserInfo"'
 SMALLEST_PAGE = 5_000  # bytes; the theme's frame alone is larger, an empty file is not
 BANNER = """:::{{admonition}} Synthetic
 :class: warning synthetic-banner
-Every number, map and series on this page comes from the simulation experiment `{name}` ({title}), in which
-the truth is known by construction. Nothing here is an observation or a finding about the world; see
-{{doc}}`/twin`.
+Unless a line or column is labelled "real sample", every number, map and series on this page comes from the simulation
+experiment `{name}` ({title}), in which the truth is known by construction: no observation, no finding about the world;
+see {{doc}}`/twin`.
 :::"""
 
 
@@ -88,26 +88,47 @@ def without_kernel_parts(notebook: nbformat.NotebookNode) -> nbformat.NotebookNo
     return notebook
 
 
-def settings(name: str) -> tuple[Profile, Path | None]:
-    """Profile of run `name` and the file that recorded it: as it was run, or, where it was not, as the
-    profile says.
+MIXED = """:::{admonition} Chapters made with different settings
+:class: warning
+The chapters of this run were not all made with the same parameters (see the table below) and may not belong together.
+:::"""
+
+
+def settings(asked: str) -> tuple[Profile, Path | None]:
+    """Profile of the run of `asked`, a profile's name or path, and the file that recorded it: as it was run, or,
+    where it was not, as the profile says.
     """
-    recorded = run_folder(name) / "provenance.json"
+    profile = load(asked, folder=ROOT / "profiles")
+    recorded = run_folder(profile.name) / "provenance.json"
     if not recorded.is_file():
-        return load(name, folder=ROOT / "profiles"), None
+        return profile, None
     return Profile.model_validate(json.loads(recorded.read_text(encoding="utf-8"))["profile"]), recorded
 
 
-def collect(name: str, book: Path) -> list[str]:
-    """Copy the executed notebooks of run `name` into ``book/executed/<name>`` and write the page that
-    introduces them.
+def mixed(recorded: Path, chapters: Sequence[str]) -> bool:
+    """Whether `chapters` of one run were made with different settings."""
+    notebooks = json.loads(recorded.read_text(encoding="utf-8"))["notebooks"]
+    used = [notebooks.get(stem, {}).get("overrides") for stem in chapters]
+    return any(overrides != used[0] for overrides in used)
+
+
+def collect(asked: str, book: Path) -> list[str]:
+    """Copy the executed notebooks of a run into ``book/executed/<name>`` and write the page that introduces them.
+
+    Parameters
+    ----------
+    asked : str
+        Name or path of the profile; <name> is the profile's own.
+    book : Path
+        Folder of the prose pages.
 
     Returns
     -------
     list of str
         The pages made, relative to `book`, without suffix, in reading order.
     """
-    profile, recorded = settings(name)
+    profile, recorded = settings(asked)
+    name = profile.name
     folder = book / "executed" / name
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -119,18 +140,23 @@ def collect(name: str, book: Path) -> list[str]:
         if profile.synthetic:
             notebook = add_banner(notebook, profile)
         nbformat.write(notebook, folder / path.name)
+    chapters = [path.stem for path in found]
+    text = introduction(profile, chapters, asked)
     if recorded:
         shutil.copyfile(recorded, folder / "provenance.json")
-    (folder / "index.md").write_text(introduction(profile, [p.stem for p in found]), encoding="utf-8")
-    return [f"executed/{name}/{stem}" for stem in ("index", *(p.stem for p in found))]
+        if mixed(recorded, chapters):
+            head, blank, rest = text.partition("\n\n")
+            text = f"{head}{blank}{MIXED}\n\n{rest}"
+    (folder / "index.md").write_text(text, encoding="utf-8")
+    return [f"executed/{name}/{stem}" for stem in ("index", *chapters)]
 
 
-def introduction(profile: Profile, chapters: Sequence[str]) -> str:
+def introduction(profile: Profile, chapters: Sequence[str], asked: str) -> str:
     """Text of a run's first page: what it is, or in one line that it was not made and how to make it."""
     title = f"# {profile.title}\n\n"
     if not chapters:
         need = "" if profile.synthetic else " with `SMAPNB_DATA` naming the folder of the data ({doc}`/data`)"
-        command = f"`smapnb run {profile.name}`"
+        command = f"`smapnb run {asked}`"
         return f"{title}This profile was not run when the book was built; {command}{need} makes its chapters.\n"
     banner = BANNER.format(name=profile.name, title=profile.title) + "\n\n" if profile.synthetic else ""
     periods = {
@@ -162,7 +188,8 @@ def fill_toc(toc: dict[str, Any], pages: dict[str, list[str]]) -> dict[str, Any]
     """Return `toc` with the ``executed/`` entries of each part replaced by the pages of the profiles that
     belong there.
 
-    A part belongs to a profile when it globs it; a profile that no part globs goes to the part of its kind:
+    `pages` is keyed by names or paths of profiles. A part belongs to a profile when it globs it; a profile that no
+    part globs goes to the part of its kind:
     with the twin when it is synthetic, with the real sample when not.
     """
     parts, placed = [], set()
@@ -246,7 +273,9 @@ def build(profiles: Sequence[str], out: Path = ROOT, book: Path = ROOT / "book",
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; see ``--help``."""
     parser = argparse.ArgumentParser(prog="python -m book.build", description=__doc__)
-    parser.add_argument("--profiles", nargs="+", default=["twin"], help="profiles whose runs become chapters")
+    parser.add_argument(
+        "--profiles", nargs="+", default=["twin"], help="names or paths of the profiles whose runs become chapters"
+    )
     parser.add_argument("--out", type=Path, default=ROOT, help="where _build/html is written")
     parser.add_argument("--book", type=Path, default=ROOT / "book", help="folder of the prose pages")
     parser.add_argument("--engine", choices=["jupyter-book", "sphinx"], default="jupyter-book")

@@ -6,6 +6,7 @@ import json
 import re
 from html import unescape
 from pathlib import Path
+from types import SimpleNamespace
 
 import benchmark_table
 import bokeh
@@ -40,6 +41,7 @@ def test_synthetic_banner_stands_right_below_the_title():
     assert cells[0].source == "# Training"
     assert cells[1].source.startswith(":::{admonition} Synthetic") and "`smoke`" in cells[1].source
     assert cells[1].source.endswith("\n:::")  # else it shows, and the page below lies inside the box
+    assert "Unless a line or column is labelled" in cells[1].source and "real sample" in cells[1].source
     assert cells[2].source == "Prose that leads."
     assert cells[3].source == "1 + 1"
 
@@ -135,6 +137,19 @@ def test_cdn_addresses_become_local_copies_of_the_installed_wheel(tmp_path):
         ("<style>@font-face { src: url(https://a.org/x.woff2) }</style>", True),
         ('<script>const urls = ["https://a.org/lib/require.min.js"]</script>', True),
         ('<script>await import("https://a.org/module")</script>', True),
+        ('<script src="//cdn.a.org/x.js"></script>', True),
+        ("<script src=//cdn.a.org/x.js></script>", True),
+        ('<link rel=stylesheet href="//cdn.a.org/x">', True),
+        ('<img src="a.png" srcset="a.png 1x, https://a.org/b.png 2x">', True),
+        ("<source srcset='//a.org/b.png 2x, a.png'>", True),
+        ('<style>@import "//a.org/x";</style>', True),
+        ('<style>@import url( "https://a.org/x.css" );</style>', True),
+        ('<p style="background: url(//a.org/x.png)">', True),
+        ('<script>const urls = ["//a.org/lib/require.min.js"]</script>', True),
+        ('<video poster="https://a.org/x.png"></video>', True),
+        ('<img src="a.png" srcset="a.png 1x, b.png 2x">', False),
+        ('<style>@import "x.css"; p { background: url(data:image/png;base64,//8A) }</style>', False),
+        ('<a href="//a.org/page.html">a source</a>', False),
         ('<a href="https://a.org/page.html">a source</a>', False),
         ('<link rel="canonical" href="https://a.org/page.html">', False),
         ('<script src="_static/x.js"></script>', False),
@@ -142,6 +157,24 @@ def test_cdn_addresses_become_local_copies_of_the_installed_wheel(tmp_path):
 )
 def test_what_a_browser_would_fetch_from_outside_is_found(page, fetched):
     assert bool(list(offline_assets.external(page))) == fetched
+
+
+@pytest.mark.parametrize(
+    ("sheet", "left"),
+    [('@import "//fonts.a.org/x.css";', "//fonts.a.org/x.css"), ("p { src: url(https://a.org/x) }", "https://a.org/x")],
+)
+def test_a_book_that_would_fetch_is_refused(tmp_path, sheet, left):
+    app = SimpleNamespace(builder=SimpleNamespace(format="html"), outdir=tmp_path)
+    (tmp_path / "index.html").write_text('<link rel="stylesheet" href="own.css">')
+    (tmp_path / "own.css").write_text("p { background: url(x.png) }")
+    offline_assets.make_offline(app, None)
+    (tmp_path / "own.css").write_text(sheet)
+    with pytest.raises(ExtensionError, match=f"own.css: {re.escape(left)}"):
+        offline_assets.make_offline(app, None)
+    (tmp_path / "own.css").write_text("")
+    (tmp_path / "index.html").write_text(f"<style>{sheet}</style>")
+    with pytest.raises(ExtensionError, match=f"index.html: {re.escape(left)}"):
+        offline_assets.make_offline(app, None)
 
 
 @pytest.mark.parametrize("profile", [SMOKE, REAL], ids=lambda p: p.name)
@@ -173,10 +206,49 @@ def test_run_table_says_what_is_recorded_and_what_is_not(tmp_path):
         "end": "2026-01-02T03:04:05+00:00",
         "seconds": 75.2,
         "overrides": {"training.seed": 7},
+        "git": "0123456789abcdef-dirty",
     }
-    row = run_table.notebook_row(tmp_path / "02_training.ipynb", {"notebooks": {"02_training": entry}})
-    assert row == ["02_training", "2026-01-02 03:04", "1 min 15 s", "training.seed=7", "done"]
-    assert run_table.notebook_row(tmp_path / "02_training.ipynb", {})[-2:] == [
-        "as in the profile",
-        "not recorded",
-    ]
+    record = {"overrides": {"training.epochs": 2}, "git": "f" * 40, "notebooks": {"02_training": entry}}
+    row = run_table.notebook_row(tmp_path / "02_training.ipynb", record)
+    expected = ["2026-01-02 03:04", "1 min 15 s", "training.seed=7", "0123456789, changed", "done"]
+    assert row == ["02_training", *expected]
+    assert len(row) == len(run_table.HEADINGS)
+    assert run_table.notebook_row(tmp_path / "02_training.ipynb", {})[-3:] == ["not recorded"] * 3
+
+
+def write_run(folder, overrides):
+    """A run of two notebooks, each made with its own overrides."""
+    profile = SMOKE.model_dump(mode="json") | {"name": folder.name}
+    record = {"profile": profile, "overrides": overrides[-1], "notebooks": {}}
+    for stem, own in zip(("01_data_preparation", "02_training"), overrides, strict=True):
+        (folder / "notebooks").mkdir(parents=True, exist_ok=True)
+        title = nbformat.v4.new_markdown_cell("# Title")
+        nbformat.write(notebook(title, executed()), folder / "notebooks" / f"{stem}.ipynb")
+        record["notebooks"][stem] = {"status": "done", "overrides": own, "git": None}
+    (folder / "provenance.json").write_text(json.dumps(record))
+
+
+def test_chapters_made_with_different_settings_are_said_on_the_first_page(tmp_path, monkeypatch):
+    monkeypatch.setenv("SMAPNB_RUNS", str(tmp_path / "runs"))
+    write_run(tmp_path / "runs" / "smoke", [{"training.seed": "7"}, {"training.seed": "7"}])
+    build.collect("smoke", tmp_path)
+    page = tmp_path / "executed" / "smoke" / "index.md"
+    assert "different settings" not in page.read_text()
+    write_run(tmp_path / "runs" / "smoke", [{}, {"training.seed": "7"}])
+    build.collect("smoke", tmp_path)
+    assert ":::{admonition} Chapters made with different settings" in page.read_text()
+
+
+def test_a_profile_given_by_its_path_is_found_under_its_own_name(tmp_path, monkeypatch):
+    monkeypatch.setenv("SMAPNB_RUNS", str(tmp_path / "runs"))
+    text = (ROOT / "profiles" / "smoke.yml").read_text().replace("name: smoke", "name: mine")
+    (tmp_path / "profile.yml").write_text(text)
+    asked = str(tmp_path / "profile.yml")
+    assert build.collect(asked, tmp_path) == ["executed/mine/index"]
+    assert f"`smapnb run {asked}`" in (tmp_path / "executed/mine/index.md").read_text()
+    write_run(tmp_path / "runs" / "mine", [{}, {}])
+    pages = {asked: build.collect(asked, tmp_path)}
+    assert pages[asked][1:] == ["executed/mine/01_data_preparation", "executed/mine/02_training"]
+    toc = build.fill_toc(yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8")), pages)
+    assert "executed/mine/02_training" in build.expected_pages(toc)
+    assert make_book.missing_data(asked) is None

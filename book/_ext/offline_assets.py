@@ -28,20 +28,27 @@ CDN = re.compile(
 # sphinx-thebe 0.3.1 declares the same constant twice, an uncaught SyntaxError on every page; thebe is not
 # used here.
 THEBE = re.compile(r"<script>const THEBE_JS_URL.*?</script>\s*", re.DOTALL)
-# What makes a browser fetch: elements with an address, imports and url() in inline styles, dynamic imports,
-# and any quoted address of a script or style inside an inline script (loaders keep lists of them).
-FETCHING = [
-    re.compile(r"<(?:script|img|iframe|source|video|audio|embed)\b[^>]*?\ssrc=[\"'](https?://[^\"']+)", re.IGNORECASE),
-    re.compile(r"<object\b[^>]*?\sdata=[\"'](https?://[^\"']+)", re.IGNORECASE),
-    re.compile(r"@import\s+(?:url\()?[\"']?(https?://[^\"')]+)", re.IGNORECASE),
-    re.compile(r"url\(\s*[\"']?(https?://[^\"')]+)", re.IGNORECASE),
-    re.compile(r"import\(\s*[\"'](https?://[^\"']+)", re.IGNORECASE),
-    re.compile(r"[\"'](https?://[^\"'\s<>]+\.(?:m?js|css|woff2?|ttf)(?:\?[^\"'\s<>]*)?)[\\]?[\"']", re.IGNORECASE),
+OUTSIDE = r"(?:https?:)?//"  # "//host/path" takes the scheme of the page
+ADDRESS = rf"[\"']?({OUTSIDE}[^\"'\s>)]+)"
+# What makes a browser fetch: elements with an address, imports and url() in styles, dynamic imports, and any
+# quoted address of a script or style inside an inline script (loaders keep lists of them).
+STYLE_FETCHING = [
+    re.compile(rf"@import\s+(?:url\(\s*)?{ADDRESS}", re.IGNORECASE),
+    re.compile(rf"url\(\s*{ADDRESS}", re.IGNORECASE),
 ]
+FETCHING = [
+    *STYLE_FETCHING,
+    re.compile(rf"<(?:script|img|iframe|source|video|audio|embed|track|input)\b[^>]*?\ssrc={ADDRESS}", re.IGNORECASE),
+    re.compile(rf"<(?:object\b[^>]*?\sdata|video\b[^>]*?\sposter)={ADDRESS}", re.IGNORECASE),
+    re.compile(rf"<(?:image|use)\b[^>]*?\s(?:xlink:)?href={ADDRESS}", re.IGNORECASE),
+    re.compile(rf"import\(\s*{ADDRESS}", re.IGNORECASE),
+    re.compile(rf"[\"']({OUTSIDE}[^\"'\s<>]+\.(?:m?js|css|woff2?|ttf)(?:\?[^\"'\s<>]*)?)[\\]?[\"']", re.IGNORECASE),
+]
+SOURCES = re.compile(r"\s(?:image)?srcset=(?:\"([^\"]+)\"|'([^']+)')", re.IGNORECASE)  # several addresses, by commas
 LINK = re.compile(r"<link\b[^>]*>", re.IGNORECASE)
-LINK_ADDRESS = re.compile(r"\shref=[\"'](https?://[^\"']+)", re.IGNORECASE)
+LINK_ADDRESS = re.compile(rf"\shref={ADDRESS}", re.IGNORECASE)
 LINK_FETCHES = re.compile(
-    r"\srel=[\"'][^\"']*(?:stylesheet|icon|preload|preconnect|dns-prefetch|modulepreload)", re.IGNORECASE
+    r"\srel=[\"']?[^\"'>]*(?:stylesheet|icon|preload|preconnect|dns-prefetch|modulepreload)", re.IGNORECASE
 )
 
 
@@ -91,9 +98,18 @@ def external(text: str) -> Iterator[str]:
     """Addresses outside the book that a browser would fetch to show the page; plain hyperlinks are none."""
     for pattern in FETCHING:
         yield from pattern.findall(text)
+    for listed in SOURCES.findall(text):
+        addresses = (part.split()[0] for part in "".join(listed).split(",") if part.strip())
+        yield from (address for address in addresses if re.match(OUTSIDE, address))
     for tag in LINK.findall(text):
         if LINK_FETCHES.search(tag):
             yield from LINK_ADDRESS.findall(tag)
+
+
+def external_of_style(text: str) -> Iterator[str]:
+    """Addresses outside the book that a style sheet would have a browser fetch."""
+    for pattern in STYLE_FETCHING:
+        yield from pattern.findall(text)
 
 
 def make_offline(app: Sphinx, exception: Exception | None) -> None:
@@ -109,6 +125,9 @@ def make_offline(app: Sphinx, exception: Exception | None) -> None:
         left += [f"{page.relative_to(out)}: {url}" for url in sorted(set(external(new)))]
         if new != text:
             page.write_text(new, encoding="utf-8")
+    for sheet in sorted(out.rglob("*.css")):
+        found = set(external_of_style(sheet.read_text(encoding="utf-8")))
+        left += [f"{sheet.relative_to(out)}: {url}" for url in sorted(found)]
     if left:
         raise ExtensionError("the book would fetch from outside:\n  " + "\n  ".join(left))
     log.info("offline_assets: no page needs the network")

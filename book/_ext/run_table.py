@@ -16,7 +16,7 @@ from docutils.parsers.rst import Directive
 from sphinx.application import Sphinx
 
 UNKNOWN = "not recorded"
-HEADINGS = ("notebook", "finished (UTC)", "run time", "parameters", "status")
+HEADINGS = ("notebook", "finished (UTC)", "run time", "parameters", "commit", "status")
 SHOWN_VERSIONS = ("smapnb", "torch", "numpy", "xarray", "zarr", "numba", "hvplot", "bokeh", "papermill")
 
 
@@ -43,12 +43,23 @@ def duration(seconds: float | None) -> str:
     return f"{seconds:.1f} s"
 
 
+def assignments(overrides: dict[str, Any]) -> str:
+    """``{"training.seed": 7}`` -> ``training.seed=7``."""
+    return ", ".join(f"{k}={v}" for k, v in overrides.items()) or "as in the profile"
+
+
+def commit(described: str | None) -> str:
+    """First digits of a commit, and whether tracked files differed from it."""
+    digits, dirty, _ = (described or "").partition("-dirty")
+    return f"{digits[:10]}{', changed' if dirty else ''}" if digits else UNKNOWN
+
+
 def notebook_row(path: Path, provenance: dict[str, Any]) -> list[str]:
     """Cells of one notebook, in the order of `HEADINGS`."""
     executed = json.loads(path.read_text(encoding="utf-8"))["metadata"].get("papermill", {})
     recorded = provenance.get("notebooks", {}).get(path.stem, {})
-    changed = {**provenance.get("overrides", {}), **recorded.get("overrides", {})}
-    parameters = ", ".join(f"{k}={v}" for k, v in changed.items()) or "as in the profile"
+    changed = recorded.get("overrides")  # its own: those of the last run may be another notebook's
+    parameters = UNKNOWN if changed is None else assignments(changed)
     end = recorded.get("end") or executed.get("end_time")
     status = "failed" if executed.get("exception") else recorded.get("status", UNKNOWN)
     seconds = recorded.get("seconds") or executed.get("duration")
@@ -57,21 +68,20 @@ def notebook_row(path: Path, provenance: dict[str, Any]) -> list[str]:
         str(end)[:16].replace("T", " ") if end else UNKNOWN,
         duration(seconds),
         parameters,
+        commit(recorded.get("git")),
         status,
     ]
 
 
 def machine(provenance: dict[str, Any]) -> str:
-    """One sentence on what the run ran on and with."""
+    """One sentence on what the last command of the run ran on and with."""
     device = provenance.get("device") or {}
     gpu = ", ".join(device.get("gpu") or []) or "no GPU"
     cores = f"{device.get('cpu_cores', '?')} {device.get('cpu', '')} CPU cores".replace("  ", " ")
     versions = provenance.get("versions") or {}
     listed = ", ".join(f"{name} {versions[name]}" for name in SHOWN_VERSIONS if versions.get(name)) or UNKNOWN
-    commit, dirty, _ = (provenance.get("git") or "").partition("-dirty")
-    state = f"{commit[:12]}{', with uncommitted changes' if dirty else ''}" if commit else UNKNOWN
     where = f"{cores}, {gpu}; device asked for: {device.get('asked', UNKNOWN)}" if device else UNKNOWN
-    return f"Machine: {where}. Python {provenance.get('python', UNKNOWN)}; {listed}. Commit: {state}."
+    return f"Machine: {where}. Python {provenance.get('python', UNKNOWN)}; {listed}."
 
 
 def run_section(folder: Path) -> list[nodes.Node]:
