@@ -27,7 +27,7 @@ from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
 from tqdm import tqdm
 
-from smapnb.profile import Profile, load, run_folder
+from smapnb.profile import Profile, find, load, run_folder
 
 KERNEL = "smapnb-run"
 # debugpy warns about frozen modules in each kernel; a backend set for the parent would swallow the figures.
@@ -82,7 +82,7 @@ def run(
         stays in ``runs/<name>/notebooks/`` and no later notebook is run.
     """
     settings = load(profile, overrides, profiles)
-    parameters: dict[str, Any] = {"profile": str(profile), "overrides": dict(overrides or {})}
+    parameters: dict[str, Any] = {"profile": _findable(profile, profiles), "overrides": dict(overrides or {})}
     sources = _select(notebooks, only)
     loaded = {source: _read(source, parameters) for source in sources}
     folder = run_folder(settings.name)
@@ -100,6 +100,14 @@ def run(
             finally:
                 _finish_record(folder / "provenance.json", record, targets[source], status)
     return list(targets.values())
+
+
+def _findable(profile: str | Path, profiles: Path) -> str:
+    """Name a profile so that a notebook, which looks in the working folder alone, finds the very same file."""
+    path, here = find(profile, profiles).resolve(), Path.cwd()
+    if path == (here / "profiles" / f"{profile}.yml").resolve():
+        return str(profile)
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
 def _select(folder: Path, only: str | list[str] | None) -> list[Path]:

@@ -147,6 +147,24 @@ def test_only_runs_the_chosen_and_keeps_the_record_of_the_others(workplace):
     assert after["profile"]["training"]["seed"] == 7
 
 
+def test_a_profile_of_another_folder_reaches_the_notebooks(workplace):
+    """One in the folder that was given, one by its path; neither is taken for the namesake in ./profiles."""
+    add(
+        workplace, "01_first", "from smapnb.profile import load; print(profile, load(profile, overrides).training.seed)"
+    )
+    for folder in ("elsewhere", "my"):
+        (workplace / folder).mkdir()
+        text = (
+            (PROFILES / "smoke.yml")
+            .read_text()
+            .replace("  members:", "#")
+            .replace("training:\n", "training:\n  seed: 99\n")
+        )
+        (workplace / folder / "smoke.yml").write_text(text)
+    assert printed(run(profiles=workplace / "elsewhere")[0]).split() == ["elsewhere/smoke.yml", "99"]
+    assert printed(runner.run("my/smoke.yml", progress=False)[0]).split() == ["my/smoke.yml", "99"]
+
+
 def test_provenance_and_default_parameters_are_recorded(workplace):
     add(workplace, "01_first", "import time; time.sleep(0.2)")
     path = run(overrides={"name": "other"})[0]
