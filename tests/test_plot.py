@@ -62,6 +62,7 @@ def static_figures(cube, score, synthetic):
             "median": [0.1, 0.2],
             "q25": [0, 0.1],
             "q75": [0.2, 0.3],
+            "n_pixels": [5, 6],
         }
     )
     monthly = np.isfinite(cube["ssm_smap"]).resample(time="MS").mean()
@@ -96,6 +97,18 @@ def test_map_of_nothing_is_drawn(score):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         texts(plot.static_maps({"a": score * np.nan}, synthetic=False))
+
+
+def test_number_of_pixels_stands_in_the_legend(cube, score):
+    assert any("lstm (n=5-6 pixels)" in w for w in texts(static_figures(cube, score, True)["by year"]))
+
+
+def test_a_table_says_whether_it_is_synthetic():
+    frame = pd.DataFrame({"twin (synthetic)": [1.0], "real sample": [2.0]})
+    assert plot.table(frame, title="t", synthetic=None).caption == "t"
+    assert plot.table(frame, title="t", synthetic=True).caption == "t (synthetic)"
+    with pytest.raises(ValueError, match=r"'t': no column says .*\['a'\]"):
+        plot.table(frame[["real sample"]].set_axis(["a"], axis=1), title="t", synthetic=None)
 
 
 def test_labels_and_colours():
@@ -168,7 +181,7 @@ def test_a_click_in_the_explorer_shows_that_pixel_without_a_kernel(cube, score, 
         middle = page.evaluate("""() => {
           const below = (views) => views.flatMap((view) => [view, ...view.children()]);
           const view = below(below(below([...Bokeh.index.roots])))
-            .find((v) => v.frame && v.model.title.text.includes("click"));
+            .find((v) => v.frame && v.model.title.text.startsWith("t ("));
           const box = view.el.getBoundingClientRect(), frame = view.frame;
           return [box.x + frame.x_scale.compute(-96), box.y + frame.y_scale.compute(40)];
         }""")

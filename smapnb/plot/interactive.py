@@ -102,7 +102,7 @@ def interactive_series(dataset: xr.Dataset, names: Sequence[str], *, title: str,
         title=titled(title, synthetic),
         xlabel="day",
         ylabel=f"{'soil moisture' if len(names) > 1 else _legend(names[0], dataset[names[0]].attrs)} ({units})",
-        legend_position="top",
+        legend_position="bottom",
         **SIZE,
         show_grid=True,
         active_tools=["box_zoom"],
@@ -138,9 +138,9 @@ def explorer(score: xr.DataArray, series: xr.Dataset, *, title: str, synthetic: 
     store = ColumnDataSource({name: _packed(values).ravel() for name, values in arrays.items()})
     place = f"{float(score['lat'][start]):.2f}°N {-float(score['lon'][start]):.2f}°W"
     heading = titled(title, synthetic)
-    caption = Title(text=f"{heading}: pixel {int(score['pixel'][start])}, {place}")
+    caption = Title(text=titled(f"Pixel {int(score['pixel'][start])}, {place}", synthetic))
     used = {"pixels": pixels, "store": store, "shown": shown, "caption": caption}
-    words = {"names": list(arrays), "heading": heading, "metric": _legend(str(score.name), score.attrs)}
+    words = {"names": list(arrays), "note": titled("", synthetic)}
     pixels.selected.js_on_change("indices", CustomJS(args=used | words, code=PICK))
     above, below = _score_map(pixels, score, heading), _score_series(shown, list(arrays), caption)
     return pn.pane.Bokeh(column(above, below, sizing_mode="stretch_width"), sizing_mode="stretch_width")
@@ -158,8 +158,7 @@ for (const name of names) {
 }
 shown.data = columns;
 const at = pixels.data;
-caption.text = `${heading}: pixel ${at.pixel[i]}, ${at.lat[i].toFixed(2)}°N ${(-at.lon[i]).toFixed(2)}°W, `
-  + `${metric} ${at.value[i].toPrecision(3)}`;
+caption.text = `Pixel ${at.pixel[i]}, ${at.lat[i].toFixed(2)}°N ${(-at.lon[i]).toFixed(2)}°W${note}`;
 """
 
 
@@ -178,7 +177,7 @@ def _score_map(pixels: ColumnDataSource, score: xr.DataArray, heading: str) -> A
     chart: Any = figure(
         height=HEIGHT,
         sizing_mode="stretch_width",
-        title=f"{heading}: click a pixel",
+        title=heading,
         x_range=Range1d(start=CONUS[0], end=CONUS[1]),
         y_range=Range1d(start=CONUS[2], end=CONUS[3]),
         x_axis_label="longitude (°E)",
@@ -225,5 +224,6 @@ def _score_series(shown: ColumnDataSource, names: Sequence[str], caption: Title)
             chart.line("time", name, line_width=1.2, **style)
     chart.legend.orientation = "horizontal"
     chart.legend.click_policy = "hide"
-    chart.add_layout(chart.legend[0], "above")
+    chart.legend.ncols = 2  # on a phone four in a line would not fit
+    chart.add_layout(chart.legend[0], "below")
     return chart

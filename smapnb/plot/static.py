@@ -57,7 +57,7 @@ def static_maps(
         axis.remove()
     for axis, (title, values) in zip(axes.flat, panels.items(), strict=False):
         _map(axis, values, cmap, (limits or {}).get(title), 26 / columns**2)
-        axis.set_title(titled(title, synthetic), fontsize=10)
+        axis.set_title(titled(title, synthetic), fontsize=12)
     return chart
 
 
@@ -79,7 +79,8 @@ def _map(axis: Any, values: xr.DataArray, cmap: str, limits: tuple[float, float]
         zorder=2,
     )
     bar = axis.figure.colorbar(drawn, ax=axis, orientation="horizontal", shrink=0.8, pad=0.03, extend="both")
-    bar.set_label(label(str(values.name), values.attrs), fontsize=9)
+    bar.set_label(label(str(values.name), values.attrs), fontsize=11)
+    bar.ax.tick_params(labelsize=11)
 
 
 def observation_gaps(fraction: xr.DataArray, *, synthetic: bool) -> Figure:
@@ -107,7 +108,7 @@ def series_panels(dataset: xr.Dataset, names: Sequence[str], *, title: str, synt
     chart, axes = plt.subplots(
         len(names),
         1,
-        figsize=(WIDTH, 1.15 * len(names) + 0.8),
+        figsize=(WIDTH, 1.3 * len(names) + 0.8),
         sharex=True,
         squeeze=False,
         layout="constrained",
@@ -116,10 +117,10 @@ def series_panels(dataset: xr.Dataset, names: Sequence[str], *, title: str, synt
     for axis, name in zip(axes.flat, names, strict=True):
         axis.plot(dataset["time"], dataset[name], color="#0072B2", linewidth=0.7)
         units = unit_text(dataset[name].attrs.get("units") or TABLE[name].units)
-        axis.set_ylabel(f"{name.replace('_', ' ')}\n({units})", fontsize=7)
-        axis.tick_params(labelsize=7)
-    axes[-1, 0].set_xlabel("day")
-    axes[0, 0].set_title(titled(title, synthetic), fontsize=10)
+        axis.set_ylabel("\n".join([*name.split("_"), f"({units})"]), fontsize=9)
+        axis.tick_params(labelsize=10)
+    axes[-1, 0].set_xlabel("day", fontsize=11)
+    axes[0, 0].set_title(titled(title, synthetic), fontsize=12)
     return chart
 
 
@@ -196,7 +197,7 @@ def by_year(table: pd.DataFrame, metric: str, *, title: str, attrs: Mapping[str,
     Parameters
     ----------
     table : pandas.DataFrame
-        Columns ``product, year, median, q25, q75``.
+        Columns ``product, year, median, q25, q75, n_pixels``; the number of pixels stands in the legend.
     attrs : mapping
         ``long_name`` and ``units`` of the metric.
     """
@@ -204,7 +205,9 @@ def by_year(table: pd.DataFrame, metric: str, *, title: str, attrs: Mapping[str,
     plt.close(chart)
     for position, (product, rows) in enumerate(table.groupby("product", sort=False)):
         own = colour(str(product), position)
-        axis.plot(rows["year"], rows["median"], "o-", color=own, label=str(product), markersize=4)
+        counts = sorted({int(rows["n_pixels"].min()), int(rows["n_pixels"].max())})
+        text = f"{product} (n={'-'.join(map(str, counts))} pixels)"
+        axis.plot(rows["year"], rows["median"], "o-", color=own, label=text, markersize=4)
         axis.fill_between(rows["year"], rows["q25"], rows["q75"], color=own, alpha=0.15, linewidth=0)
     axis.set(xlabel="year", ylabel=label(metric, attrs))
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))

@@ -65,8 +65,8 @@ def unit_text(units: str) -> str:
     return re.sub(r"(?<=[A-Za-z])-?\d+", lambda match: match[0].translate(superscript), units)
 
 
-def titled(text: str, synthetic: bool) -> str:
-    """Title of a figure; what comes from the simulation experiment says so."""
+def titled(text: str, synthetic: bool | None) -> str:
+    """Title of a figure; what comes from the simulation experiment says so, unless its parts do (None)."""
     return f"{text} (synthetic)" if synthetic else text
 
 
@@ -77,8 +77,27 @@ def spread(values: xr.DataArray) -> tuple[float, float]:
     return (float(low), float(high)) if high > low else (float(low) - 0.5, float(low) + 0.5)
 
 
-def table(frame: pd.DataFrame, *, title: str, synthetic: bool, precision: int = 4) -> Styler:
-    """Show a table under its title, numbers to `precision` decimals, gaps as a dash."""
+def table(frame: pd.DataFrame, *, title: str, synthetic: bool | None, precision: int = 4) -> Styler:
+    """Show a table under its title, numbers to `precision` decimals, gaps as a dash.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        What is shown.
+    title : str
+        Heading.
+    synthetic : bool or None
+        Whether the numbers come from the simulation experiment; None: its columns say which do.
+    precision : int
+        Decimals.
+
+    Raises
+    ------
+    ValueError
+        None, and no column says "synthetic" or "real".
+    """
+    if synthetic is None and not any(re.search("synthetic|real", str(column)) for column in frame.columns):
+        raise ValueError(f"table {title!r}: no column says whether it is synthetic or real: {list(frame.columns)}")
     return frame.style.set_caption(titled(title, synthetic)).format(precision=precision, na_rep="-")
 
 
