@@ -11,6 +11,7 @@ import json
 import math
 import time
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -324,6 +325,7 @@ class _Run:
         """Write the history as CSV."""
         replace_file(self.folder / HISTORY, self.history_frame().to_csv(index=False).encode())
 
+    @cached_property
     def _identity(self) -> dict[str, Any]:
         """Say what must be equal for a stored state to belong to this run."""
         return {
@@ -334,7 +336,7 @@ class _Run:
             "scaler": self.scaler.to_json(),  # stands for the data: another cube under the same name has another one
             "training": self.settings.model_dump(mode="json"),
             "device": self.device.type,
-            "values": hashlib.sha256(b"".join(part.numpy().tobytes() for part in self.all)).hexdigest(),
+            "values": [hashlib.sha256(part.contiguous().numpy()).hexdigest() for part in self.all],
         }
 
     def _save_state(self) -> None:
@@ -347,7 +349,7 @@ class _Run:
         for i, state in self.optimiser.state_dict()["state"].items():
             parts |= {f"optimiser.{i}.{k}": v.cpu() for k, v in state.items()}
         about = {
-            "identity": self._identity(),
+            "identity": self._identity,
             "member": self.member,
             "epoch": self.epoch,
             "seconds": self.seconds,
@@ -364,7 +366,7 @@ class _Run:
             return
         flat, text = read_tensors(path)
         about = json.loads(text)
-        if about["identity"] != self._identity():
+        if about["identity"] != self._identity:
             return
         groups: dict[str, dict[str, Tensor]] = {}
         for key, value in flat.items():
