@@ -336,7 +336,7 @@ class _Run:
             "scaler": self.scaler.to_json(),  # stands for the data: another cube under the same name has another one
             "training": self.settings.model_dump(mode="json"),
             "device": self.device.type,
-            "values": [hashlib.sha256(part.contiguous().numpy()).hexdigest() for part in self.all],
+            "values": [hashlib.sha256(part.contiguous().numpy().data).hexdigest() for part in self.all],
         }
 
     def _save_state(self) -> None:
