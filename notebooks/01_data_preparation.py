@@ -40,6 +40,7 @@ path = cube.build(settings, run_folder(settings.name) / "cube.zarr")
 data = cube.open_cube(path)
 targets = [variable(quantity, "smap") for quantity in settings.targets]
 smap = data[targets[0]].load()
+what = {"surface": "surface", "rootzone": "root-zone"}[settings.targets[0]]
 synthetic = settings.synthetic
 print(settings.title)
 print("source:", data.attrs["source"])
@@ -50,12 +51,12 @@ print("source:", data.attrs["source"])
 # Each square is one 36 km pixel of the EASE-Grid 2.0, the grid on which the satellite's product is
 # delivered. The map on the left is the mean of what was observed, the one on the right how often that was.
 
-# %% mystnb={"image": {"alt": "Two maps of the conterminous United States: mean observed surface soil moisture, and the fraction of days with an observation, one square a pixel"}}
+# %% mystnb={"image": {"alt": "Two maps of the conterminous United States: mean observed soil moisture, and the fraction of days with an observation, one square a pixel"}}
 training = slice(str(settings.training.start), str(settings.training.end))
 fraction = np.isfinite(smap.sel(time=training)).mean("time")
 fraction.attrs = {"long_name": "days with an observation, training period", "units": "1"}
 mean = smap.mean("time").assign_attrs(smap.attrs)
-plot.static_maps({"Mean SMAP surface soil moisture": mean, "Observed": fraction}, synthetic=synthetic)
+plot.static_maps({f"Mean SMAP {what} moisture": mean, "Observed": fraction}, synthetic=synthetic)
 
 # %% tags=["nbval-check-output"]
 first, last = (f"{day:%Y-%m-%d}" for day in data.indexes["time"][[0, -1]])
@@ -69,13 +70,13 @@ for name in targets:
 # The same map to touch: the wheel zooms, the pointer shows a pixel's number, place and value.
 
 # %%
-plot.interactive_map(mean, title="Mean SMAP surface soil moisture", synthetic=synthetic)
+plot.interactive_map(mean, title=f"Mean SMAP {what} moisture", synthetic=synthetic)
 
 # %% [markdown]
 # ## What is in it, and what is not
 #
-# One row a variable. Values beyond a variable's valid range are counted and left as they are: clipping them
-# would hide them. A missing *target* is what the satellite did not see, and the loss simply leaves it out.
+# One row a variable: `n` counts its values (one a pixel and day, or one a pixel), `minimum` and `maximum` are in
+# its units. Values beyond a variable's valid range are counted and left as they are: clipping them would hide them. A missing *target* is what the satellite did not see, and the loss simply leaves it out.
 # A missing *input* is another matter, as the network must be given a number; how many there are, and what
 # they are replaced by, is stated with the scaling below.
 
@@ -92,13 +93,18 @@ print("values out of range:", int(report["n_out_of_range"].sum()))
 # ## When the satellite sees the ground
 #
 # The satellite passes over a pixel in the morning of every second or third day. In winter frozen or
-# snow-covered ground hides its water: dark patches in the north. A pixel without any observation from some
-# month on is one whose later days were left out of the sample on purpose.
+# snow-covered ground hides its water: dark patches in the north.
 
 # %% mystnb={"image": {"alt": "Fraction of days with an observation by month and pixel, pixels ordered from south to north; dark in northern winters"}}
 monthly = np.isfinite(smap).resample(time="MS").mean()
 monthly = monthly.isel(time=monthly.any("pixel").to_numpy())
 plot.observation_gaps(monthly, synthetic=synthetic)
+
+# %%
+silent = int((~(monthly[-12:] > 0).any("time")).sum()) if len(monthly) > 12 else 0
+if silent:
+    since = f"{monthly.indexes['time'][-12]:%B %Y}"
+    print(f"{silent} of {monthly.sizes['pixel']} pixels have no observation in these data from {since} on")
 
 # %% [markdown]
 # ## One pixel: weather in, soil moisture out
@@ -121,7 +127,7 @@ plot.interactive_series(example, targets, title=f"SMAP soil moisture, {place}", 
 # the training period and the training pixels alone, as a test year must not leak into its own prediction.
 # Under the rules `author-code` they are the mean and the standard deviation of the values between the 10th
 # and the 90th percentile; under `paper-text`, of all values. An input that is missing becomes zero after
-# scaling, that is its training mean; `missing` says how often.
+# scaling, that is its training mean; `missing` says how often. `mean` and `spread` are in the variable's units.
 
 # %%
 names = [*settings.inputs.forcing, *settings.inputs.statics, *targets]
@@ -145,7 +151,7 @@ plot.table(scaling, title="Scaling, from the training period", synthetic=synthet
 # The twin is a simulation experiment with a known truth, there to prove every estimator before it meets
 # real data. That proves something only if its soil moisture and rain behave like real ones: the season, how
 # fast the past is forgotten, how often which moisture is seen, how it rains. Where the real sample is at
-# hand it stands beside the twin.
+# hand it stands beside the twin, as "real sample"; all else on this page is the run's own.
 
 # %%
 sample = data_root() / "conus412"
@@ -166,7 +172,7 @@ plot.realism(compared)
 scalars = {k: v[[n for n in v if not v[n].dims]] for k, v in compared.items()}
 units = {name: array.attrs["units"] for name, array in next(iter(scalars.values())).items()}
 side_by_side = pd.DataFrame({"units": units} | {k: v.to_pandas() for k, v in scalars.items()})
-plot.table(side_by_side, title="Surface soil moisture and precipitation", synthetic=synthetic, precision=3)
+plot.table(side_by_side, title="Surface soil moisture and precipitation, by source", synthetic=None, precision=3)
 
 # %% [markdown]
 # ## What was learned

@@ -85,6 +85,8 @@ def test_the_schema_holds_and_no_value_is_out_of_range(whole):
     assert set(variables.names("forcing") + variables.names("static")) <= set(whole.data_vars)
     assert whole.attrs["synthetic"] == "true"
     assert "synthetic" in whole.attrs["source"]
+    assert whole.ssm_noah.attrs["long_name"] == "Noah-like model's soil moisture, 0-10 cm"
+    assert "VIC-like" in whole.rzsm_vic.attrs["long_name"]
     assert 360 <= whole.sizes["pixel"] <= 430
     assert (whole.row % 4 == 3).all()
     assert (whole.col % 4 == 3).all()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import holoviews as hv
@@ -142,7 +142,10 @@ def explorer(score: xr.DataArray, series: xr.Dataset, *, title: str, synthetic: 
     used = {"pixels": pixels, "store": store, "shown": shown, "caption": caption}
     words = {"names": list(arrays), "note": titled("", synthetic)}
     pixels.selected.js_on_change("indices", CustomJS(args=used | words, code=PICK))
-    above, below = _score_map(pixels, score, heading), _score_series(shown, list(arrays), caption)
+    above, below = (
+        _score_map(pixels, score, heading),
+        _score_series(shown, {n: _legend(n, series[n].attrs) for n in arrays}, caption),
+    )
     return pn.pane.Bokeh(column(above, below, sizing_mode="stretch_width"), sizing_mode="stretch_width")
 
 
@@ -204,7 +207,7 @@ def _score_map(pixels: ColumnDataSource, score: xr.DataArray, heading: str) -> A
     return chart
 
 
-def _score_series(shown: ColumnDataSource, names: Sequence[str], caption: Title) -> Any:
+def _score_series(shown: ColumnDataSource, legends: Mapping[str, str], caption: Title) -> Any:
     chart: Any = figure(
         height=HEIGHT,
         sizing_mode="stretch_width",
@@ -215,9 +218,9 @@ def _score_series(shown: ColumnDataSource, names: Sequence[str], caption: Title)
         tools="pan,box_zoom,wheel_zoom,reset",
         active_drag="box_zoom",
     )
-    own = colours(names)
-    for name in names:
-        style = {"source": shown, "color": own[name], "legend_label": _legend(name)}
+    own = colours(list(legends))
+    for name, legend in legends.items():
+        style = {"source": shown, "color": own[name], "legend_label": legend}
         if name.endswith("_smap"):
             chart.scatter("time", name, size=3, **style)
         else:

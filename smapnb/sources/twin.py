@@ -150,6 +150,10 @@ def simulate(start: date | str, end: date | str, pixels: int | None = None, seed
     world = simulate_world(last, pixels, seed)
     dataset = _as_dataset(world, _products(world, seed), seed)
     dataset = variables.describe(dataset.sel(time=slice(first, last)))
+    for model in ("Noah", "VIC"):  # here they are not those models, only like them
+        for name in (f"ssm_{model.lower()}", f"rzsm_{model.lower()}"):
+            attrs = dataset[name].attrs
+            attrs["long_name"] = attrs["long_name"].replace(model, f"{model}-like model's")
     variables.check(dataset, "twin")
     return dataset
 
