@@ -18,7 +18,7 @@ from smapnb.train_checkpoint import CHECKPOINT, Checkpoint
 
 RESULT = Path(__file__).parent / "results" / "ablations_conus412.csv"
 TRAINED, SHORT = "conus412", "conus412-quick"
-EPOCHS, PASSES = 6, 10
+EPOCHS, PASSES = 4, 5
 AFTER_TRAINING = {  # members, dropout passes, days of spin-up
     "as the profile": (3, PASSES, 365),
     "two members": (2, PASSES, 365),
