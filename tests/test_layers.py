@@ -122,19 +122,13 @@ def violations(module: str, source: str, known: set[str]) -> list[str]:
     if room is None:
         return [f"{module}: stands in no row of the table"]
     imports = imported(source, module or "__init__")
-    return [
-        f"{module}:{line}: {room} must not import {name}"
-        for line, name in imports
-        if forbidden(name, room, known)
-    ]
+    return [f"{module}:{line}: {room} must not import {name}" for line, name in imports if forbidden(name, room, known)]
 
 
 def test_modules_keep_to_their_rooms():
     files = dict(modules())
     assert {"", "variables", "profile", "metrics", "sources"} <= set(files)
-    found = [
-        v for module, path in files.items() for v in violations(module, path.read_text("utf-8"), set(files))
-    ]
+    found = [v for module, path in files.items() for v in violations(module, path.read_text("utf-8"), set(files))]
     assert found == []
 
 
