@@ -36,6 +36,7 @@ from smapnb.train_checkpoint import (
     versions,
     write_tensors,
 )
+from smapnb.train_validation import HeldBack, held_back
 
 STATE, HISTORY = "training_state.safetensors", "history.csv"
 LEARNING_RATE_RISE = 0.05  # share of the steps over which the cosine schedule first rises
@@ -129,19 +130,15 @@ class _Run:
             n: (float(training_pixels[n].min()), float(training_pixels[n].max())) for n in self.inputs.forcing
         }
         self.all = tensors(data, self.scaler, self.inputs.forcing, self.inputs.statics, target)
-        self.held_pixels, self.held_months = torch.from_numpy(held_pixels), torch.from_numpy(held_months)
-        self.pixels = torch.nonzero(~self.held_pixels)[:, 0]
+        self.held = HeldBack(torch.from_numpy(held_pixels), torch.from_numpy(held_months))
+        self.pixels = torch.nonzero(~self.held.pixels)[:, 0]
         self.data = Tensors(
             self.all.forcing[:, self.pixels],
             self.all.statics[self.pixels],
             self.all.target[:, self.pixels],
-            self.all.observed[:, self.pixels] * ~self.held_months[:, None],
+            self.all.observed[:, self.pixels] * ~self.held.days[:, None],
         )
-        if (self.held_pixels.any() or self.held_months.any()) and not self._held_observations():
-            raise TrainingError(
-                f"training.validation holds back {int(held_pixels.sum())} pixels and {int(held_months.sum())} days "
-                f"without any value of {target}: nothing to validate on"
-            )
+        self.held.check(self.all.observed, target)
         self.versions = versions()
         self.member, self.epoch, self.seconds = 0, 0, 0.0
         self.weights_of_members: list[dict[str, Tensor]] = []
@@ -245,34 +242,13 @@ class _Run:
     # -- validation ------------------------------------------------------------------------------------------------
 
     def _validate(self) -> dict[str, float]:
-        """RMSE (m3 m-3) on what is held back of the training period, without dropout, from a zero state."""
-        groups = {
-            "validation_rmse_pixels": self.held_pixels.expand(len(self.held_months), -1),
-            "validation_rmse_months": self.held_months[:, None] & ~self.held_pixels,
-        }
-        if not any(bool(mask.any()) for mask in groups.values()):
-            return {}
-        squares = self._squared_errors()
-        observed = self.all.observed.bool()
-        row = {k: float(squares[m & observed].mean().sqrt()) for k, m in groups.items() if bool((m & observed).any())}
-        pooled = groups["validation_rmse_pixels"] | groups["validation_rmse_months"]
-        row["validation_rmse"] = float(squares[pooled & observed].mean().sqrt())
-        if row["validation_rmse"] < self.best[0]:
+        model = network(len(self.inputs.forcing) + len(self.inputs.statics), self.settings)
+        model.load_state_dict(self._weights())
+        row = self.held.rmse(model, self.all, self.scaler.std[self._target], self.device)
+        if row.get("validation_rmse", math.inf) < self.best[0]:
             self.best = (row["validation_rmse"], self.epoch)
             self.best_weights = self._weights() if self.settings.validation.patience else {}
         return row
-
-    @torch.no_grad()
-    def _squared_errors(self) -> Tensor:
-        model = network(len(self.inputs.forcing) + len(self.inputs.statics), self.settings)
-        model.load_state_dict(self._weights())
-        model.to(self.device).eval()
-        needed = self.held_pixels if not bool(self.held_months.any()) else torch.ones_like(self.held_pixels)
-        out = torch.zeros_like(self.all.target)
-        for block in torch.nonzero(needed)[:, 0].split(128):
-            y = model(self.all.inputs(slice(None), block).to(self.device)).cpu()
-            out[:, block] = ((y - self.all.target[:, block]) * self.scaler.std[self._target]) ** 2
-        return out
 
     @property
     def _target(self) -> str:
@@ -282,10 +258,6 @@ class _Run:
         patience = self.settings.validation.patience
         waited = (self.epoch - self.best[1]) / self.settings.validation.every
         return patience is not None and self.best[1] > 0 and waited >= patience
-
-    def _held_observations(self) -> int:
-        held = self.held_pixels | self.held_months[:, None]
-        return int((self.all.observed.bool() & held).sum())
 
     # -- on disk ---------------------------------------------------------------------------------------------------
 
@@ -333,7 +305,6 @@ class _Run:
             "rules": self.profile.rules,
             "data": self.profile.data.model_dump(mode="json"),
             "inputs": self.inputs.model_dump(mode="json"),
-            "scaler": self.scaler.to_json(),  # stands for the data: another cube under the same name has another one
             "training": self.settings.model_dump(mode="json"),
             "device": self.device.type,
             "values": [hashlib.sha256(part.contiguous().numpy().data).hexdigest() for part in self.all],
@@ -387,29 +358,6 @@ class _Run:
             state.setdefault(int(index), {})[name] = value
         self.optimiser.load_state_dict(self.optimiser.state_dict() | {"state": state})
         self.generator.set_state(groups["generator"][""])
-
-
-def held_back(data: xr.Dataset, profile: Profile) -> tuple[np.ndarray, np.ndarray]:
-    """Pixels (pixel,) and days (time,) of the training period that validation keeps from training, as booleans.
-
-    Raises
-    ------
-    TrainingError
-        A month that is not in the training period, or nothing left to train on.
-    """
-    validation = profile.training.validation
-    pixels = data.sizes["pixel"]
-    held = np.zeros(pixels, bool)
-    rng = np.random.default_rng(profile.training.seed)
-    held[rng.permutation(pixels)[: round(validation.pixel_fraction * pixels)]] = True
-    month_of_day = pd.DatetimeIndex(data.indexes["time"]).strftime("%Y-%m")
-    absent = sorted(set(validation.months) - set(month_of_day))
-    if absent:
-        raise TrainingError(f"training.validation.months {absent} lie outside the training period")
-    days = np.asarray(month_of_day.isin(validation.months))
-    if held.all() or days.all():
-        raise TrainingError("training.validation holds back everything: nothing is left to train on")
-    return held, days
 
 
 def learning_rate(step: int, steps: int, settings: Training) -> float:
