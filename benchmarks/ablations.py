@@ -76,12 +76,14 @@ def measure(data: xr.Dataset, profile: Profile, folder: Path, variant: str, sche
     }
 
 
-def after_training(data: xr.Dataset, folder: Path):
+def after_training(data: xr.Dataset, folder: Path, known: set[str]):
     """Rows that share the trained ensemble: some of its members, dropout off, no spin-up."""
     source = run_folder(TRAINED) / "surface"
     seconds = pd.read_csv(source / train.HISTORY).groupby("member")["seconds"].max()
     profile = load(TRAINED)
     for variant, (members, passes, spinup) in AFTER_TRAINING.items():
+        if variant in known:
+            continue
         checkpoint = Checkpoint.load(source / CHECKPOINT)
         checkpoint.weights = checkpoint.weights[:members]
         where = folder / variant.replace(" ", "_")
@@ -91,9 +93,11 @@ def after_training(data: xr.Dataset, folder: Path):
         yield measure(data, row_profile, where, variant, schedule, seconds[members - 1] / 60)
 
 
-def short_trainings(data: xr.Dataset, folder: Path):
+def short_trainings(data: xr.Dataset, folder: Path, known: set[str]):
     """Rows that each train anew, on the short schedule."""
     for variant, changes in TRAININGS.items():
+        if variant in known:
+            continue
         passes = 0 if changes.get("dropout") == 0 else PASSES
         profile = changed(load(SHORT), {"epochs": EPOCHS, **changes}, passes, 365)
         where = folder / variant.replace(" ", "_").replace(",", "")
@@ -102,13 +106,16 @@ def short_trainings(data: xr.Dataset, folder: Path):
 
 
 def main() -> None:
-    """Measure every row, writing the table after each."""
+    """Measure every row that the table lacks, writing it after each."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--folder", type=Path, default=Path("runs") / "ablations", help="trainings are kept here")
-    folder = parser.parse_args().folder
+    parser.add_argument("--anew", action="store_true", help="measure the rows that the table has, too")
+    options = parser.parse_args()
+    folder = options.folder
     data = cube.open_cube(cube.build(load(SHORT), folder / "cube.zarr", data_root()))
-    rows: list[dict] = []
-    for group in (after_training(data, folder), short_trainings(data, folder)):
+    rows = [] if options.anew or not RESULT.exists() else pd.read_csv(RESULT).to_dict("records")
+    known = {row["variant"] for row in rows}
+    for group in (after_training(data, folder, known), short_trainings(data, folder, known)):
         for row in group:
             rows.append(row)
             print(row, flush=True)

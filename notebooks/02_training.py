@@ -143,7 +143,8 @@ print("parameters a member:", next(iter(results.values())).parameters)
 # the profile conus412 share its trained ensemble: fewer of its members, dropout off when it predicts, no
 # spin-up. The others each train one network anew on a short schedule, with dropout in other places, of another share,
 # or with another optimiser; they compare with each other, not with the first. Scores are medians over `n_pixels` pixels
-# against SMAP in `period`, `rmse` and `ubrmse` in m3 m-3; `minutes` are those of training and hindcast. No choice was
+# against SMAP in `period`, `rmse` and `ubrmse` in m3 m-3; `minutes` are those of training and hindcast, on a machine
+# that was busy with other work: compare them loosely. No choice was
 # made from this table: `period` is the test period.
 
 # %%
