@@ -20,11 +20,11 @@ import torch
 import xarray as xr
 from torch import Tensor
 
+from smapnb import rules as rule_sets
 from smapnb.variables import TABLE, count_out_of_range, describe
 
 log = logging.getLogger(__name__)
 
-RULES = ("paper-text", "author-code")
 # The authors' scaling ignores the tails: mean and standard deviation of the values between these percentiles.
 TRIM_PERCENT = (10, 90)
 
@@ -57,15 +57,14 @@ class Scaler:
         BatchError
             A variable without any value, or with an infinite one.
         """
-        if rules not in RULES:
-            raise ValueError(f"rules {rules!r}: one of {RULES}")
+        scaling = rule_sets.of(rules).scaling
         mean, std = {}, {}
         for name in names:
             values = _finite_or_missing(dataset[name]).to_numpy().astype(np.float64).ravel()
             values = values[~np.isnan(values)]
             if not values.size:
                 raise BatchError(f"{name}: no value in the training period")
-            mean[name], std[name] = _statistics(values, rules, static="time" not in dataset[name].dims)
+            mean[name], std[name] = _statistics(values, scaling, static="time" not in dataset[name].dims)
         return cls(mean, std)
 
     def scale(self, name: str, values: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
@@ -82,8 +81,8 @@ class Scaler:
         return asdict(self)
 
 
-def _statistics(values: npt.NDArray[np.float64], rules: str, static: bool) -> tuple[float, float]:
-    if rules == "author-code":
+def _statistics(values: npt.NDArray[np.float64], scaling: str, static: bool) -> tuple[float, float]:
+    if scaling == "central":
         if static and np.isin(values, (0, 1)).all():
             return 0.0, 1.0
         low, high = np.percentile(values, TRIM_PERCENT)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -20,6 +20,9 @@ CUBE = ("time", "pixel")
 STATIC = ("pixel",)
 PROFILE = ("time", "pixel", "depth")
 PIXEL_COORDINATES = ("row", "col", "lat", "lon")
+# Where a place is not a pixel: a site of a sparse network, or a station of a dense one.
+PLACES = ("site", "station")
+PLACE_COORDINATES = ("lat", "lon")
 
 
 class SchemaError(ValueError):
@@ -95,6 +98,16 @@ _ROWS = [
     _moisture("soil_moisture_truth", "true soil moisture by layer (synthetic)", "truth", PROFILE),
     Variable("soil_temperature", "K", "soil temperature by layer", (200, 345), "state", PROFILE),
     Variable("snow_water_equivalent", "mm", "snow water equivalent", (0, 5000), "state"),
+    # What stands in the ground, and what is made of it.
+    _moisture("soil_moisture", "soil moisture measured in situ, by depth", "in_situ", PROFILE),
+    _moisture("ssm_insitu", "in-situ surface soil moisture", "in_situ"),
+    _moisture("rzsm_insitu", "in-situ root-zone soil moisture, 0-100 cm", "in_situ"),
+    _moisture("ssm_insitu_error", "sampling error of in-situ surface soil moisture", "in_situ"),
+    _moisture("rzsm_insitu_error", "sampling error of in-situ root-zone soil moisture", "in_situ"),
+    Variable("coverage", "1", "part of the pixel covered by stations that operate", (0, 1), "in_situ"),
+    # Combinations.
+    _moisture("ssm_comb", "mean of LSTM and Noah, surface soil moisture", "combination"),
+    _moisture("rzsm_comb", "mean of LSTM and Noah, root-zone soil moisture", "combination"),
     # What the LSTM gives back.
     _moisture("ssm_lstm", "LSTM surface soil moisture", "hindcast"),
     _moisture("rzsm_lstm", "LSTM root-zone soil moisture, 0-100 cm", "hindcast"),
@@ -152,7 +165,8 @@ def check(dataset: xr.Dataset, where: str) -> pd.DataFrame:
     Raises
     ------
     SchemaError
-        Unknown name, wrong units, dtype or dimensions, unsorted or repeated time, missing pixel coordinates.
+        Unknown name, wrong units, dtype or dimensions, unsorted or repeated time, missing coordinates of a place. A
+        dimension ``site`` or ``station`` stands where the table says ``pixel``; ``probe`` may follow as the last.
     """
     _check_coordinates(dataset, where)
     rows = {}
@@ -162,7 +176,7 @@ def check(dataset: xr.Dataset, where: str) -> pd.DataFrame:
         row = TABLE[str(name)]
         if array.attrs.get("units") != row.units:
             raise SchemaError(f"{where}: {name} has units {array.attrs.get('units')!r}, the table says {row.units!r}")
-        if array.dims != row.dims:
+        if _as_in_table(array.dims) != row.dims:
             raise SchemaError(f"{where}: {name} has dimensions {array.dims}, the table says {row.dims}")
         if array.dtype != np.float32:
             raise SchemaError(f"{where}: {name} is {array.dtype}, every variable is float32")
@@ -176,15 +190,22 @@ def check(dataset: xr.Dataset, where: str) -> pd.DataFrame:
     return report
 
 
+def _as_in_table(dims: tuple[Hashable, ...]) -> tuple[Hashable, ...]:
+    """Dimensions with ``pixel`` for any place, and without the probes of a triplicate."""
+    dims = dims[:-1] if dims[-1:] == ("probe",) else dims
+    return tuple("pixel" if dim in PLACES else dim for dim in dims)
+
+
 def _check_coordinates(dataset: xr.Dataset, where: str) -> None:
     if "time" in dataset.dims:
         time = dataset.indexes["time"]
         if not (time.is_monotonic_increasing and time.is_unique):
             raise SchemaError(f"{where}: time is not strictly increasing")
-    if "pixel" in dataset.dims:
-        lacking = [c for c in PIXEL_COORDINATES if c not in dataset.coords]
-        if lacking:
-            raise SchemaError(f"{where}: pixel lacks the coordinates {lacking}")
+    needed = {"pixel": PIXEL_COORDINATES} | dict.fromkeys(PLACES, PLACE_COORDINATES)
+    for place, coordinates in needed.items():
+        lacking = [c for c in coordinates if c not in dataset.coords]
+        if place in dataset.dims and lacking:
+            raise SchemaError(f"{where}: {place} lacks the coordinates {lacking}")
 
 
 def count_out_of_range(array: xr.DataArray, name: str) -> int:

@@ -14,21 +14,26 @@ TABLE: dict[str, set[str]] = {
     "variables": set(),
     "grid": set(),
     "metrics": set(),
-    "trends": set(),
+    "trends": {"rules"},
     "fusion": set(),
     "lstm": set(),
+    "rules": set(),
     "profile": {"variables"},
     "plot": {"variables"},
     "claims": {"variables"},
     "sources": {"variables", "grid"},
     "fetch": {"profile", "grid"},
     "cube": {"sources", "grid", "variables", "profile"},
-    "batch": {"variables"},
+    # Made like the cube, of what stands in the ground.
+    "stations": {"sources", "grid", "variables", "profile", "insitu", "rules"},
+    "batch": {"variables", "rules"},
     # The checkpoint is all of training that a hindcast may know, so it has a module of its own.
     "train_checkpoint": {"batch", "lstm", "profile"},
     "train": {"batch", "lstm", "profile", "train_checkpoint"},
     "hindcast": {"batch", "lstm", "train_checkpoint"},
-    "insitu": {"grid"},
+    "insitu": {"grid", "rules", "variables"},
+    # Products against site series: collocation, periods, scores, differences.
+    "comparison": {"metrics", "fusion", "rules", "variables"},
     "runner": {"profile"},
 }
 TABLE["cli"] = {*TABLE}
