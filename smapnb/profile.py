@@ -119,6 +119,28 @@ class Evaluation(Period):
     block_days: Positive = 30
 
 
+class Stations(_Section):
+    """What stands in the ground. The real sample takes every station that lies in the folder of the data."""
+
+    core_sites: Annotated[int, Field(ge=0, le=9)] = Field(9, description="dense sites, of the twin only")
+    crn_sites: Annotated[int, Field(ge=0)] = Field(110, description="sites of the sparse network, of the twin only")
+    bootstrap_samples: Positive = 500
+    block_days: Positive = 30
+
+
+class OneYearTest(_Section):
+    """Train anew in one period, test in another: "AL 1 Yr Test" of Fang, Pan & Shen (2019), Fig. 4."""
+
+    training: Period
+    test: Period
+
+    @model_validator(mode="after")
+    def _apart(self) -> Self:
+        if self.training.start <= self.test.end and self.test.start <= self.training.end:
+            raise ValueError("the one-year test overlaps its training")
+        return self
+
+
 class Profile(_Section):
     """All that defines a run."""
 
@@ -131,6 +153,8 @@ class Profile(_Section):
     training: Training
     hindcast: Hindcast
     evaluation: Evaluation
+    stations: Stations = Field(default_factory=Stations)
+    one_year_test: OneYearTest | None = None
 
     @property
     def synthetic(self) -> bool:
@@ -152,6 +176,13 @@ class Profile(_Section):
             if period.start < self.data.start or period.end > self.data.end:
                 raise ValueError(
                     f"{label} {period.start}..{period.end} leaves the data period {self.data.start}..{self.data.end}"
+                )
+        test = self.one_year_test
+        for label, period in (("training", test.training), ("test", test.test)) if test else ():
+            if period.start < self.data.start or period.end > self.data.end:
+                raise ValueError(
+                    f"one_year_test.{label} {period.start}..{period.end} leaves the data period "
+                    f"{self.data.start}..{self.data.end}"
                 )
         if self.evaluation.start < self.hindcast.start or self.evaluation.end > self.hindcast.end:
             raise ValueError(

@@ -37,6 +37,7 @@ TABLE: dict[str, set[str]] = {
     "runner": {"profile"},
 }
 TABLE["cli"] = {*TABLE}
+READERS = {path.stem for path in (PACKAGE / "sources").glob("[a-z]*.py")}
 TORCH_ROOMS = {"batch", "lstm", "train", "train_checkpoint", "hindcast"}
 NETWORK_ROOMS = {"fetch"}
 NETWORK = {
@@ -57,7 +58,9 @@ def room_of(module: str) -> str | None:
     """`sources._twin_soil` -> `sources.twin`, `lstm_kernel` -> `lstm`; None: no such room."""
     first, _, reader = module.partition(".")
     if first == "sources":
-        reader = reader.removeprefix("_").partition("_")[0] if reader.startswith("_") else reader
+        if reader.startswith("_"):
+            owners = [name for name in READERS if f"{reader}_".startswith(f"_{name}_")]
+            reader = max(owners, key=len, default=reader)
         return f"sources.{reader}" if reader else "sources"
     plain = first.removeprefix("_")
     owners = [room for room in TABLE if plain == room or plain.startswith(f"{room}_")]

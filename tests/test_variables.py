@@ -10,7 +10,7 @@ import xarray as xr
 from smapnb import variables
 from smapnb.variables import TABLE, SchemaError, check, describe
 
-KINDS = {"forcing", "static", "target", "land_model", "truth", "state", "hindcast"}
+KINDS = {"forcing", "static", "target", "land_model", "truth", "state", "hindcast", "in_situ", "combination"}
 
 
 def dataset(**fields) -> xr.Dataset:
@@ -122,3 +122,16 @@ def test_what_breaks_the_table_is_named(broken, message):
     check(dataset(), "here")
     with pytest.raises(SchemaError, match=f"here: .*{message}"):
         check(broken(dataset()), "here")
+
+
+@pytest.mark.parametrize(("place", "probes"), [("site", 0), ("site", 3), ("station", 0)])
+def test_a_site_or_station_stands_where_a_pixel_stands(place, probes):
+    dims = ("time", place, "depth") + (("probe",) if probes else ())
+    values = np.full((3, 2, 1) + ((probes,) if probes else ()), 0.3, np.float32)
+    coords = {"time": pd.date_range("2015-04-01", periods=3), "lat": (place, [40.0, 41.0]), "lon": (place, [-99.0, -98])}
+    ground = variables.describe(xr.Dataset({"soil_moisture": (dims, values)}, coords))
+    assert check(ground, "here").loc["soil_moisture", "n"] == values.size
+    with pytest.raises(SchemaError, match=f"here: {place} lacks the coordinates .*'lon'"):
+        check(ground.drop_vars("lon"), "here")
+    with pytest.raises(SchemaError, match="dimensions"):
+        check(ground.transpose("depth", ...), "here")
