@@ -1,0 +1,313 @@
+"""Stations to site series: quality, depth weights, Thiessen weights, upscaling and exclusions, put together.
+
+It reads no file and scores nothing. Parts that serve alone are named here as well; their modules are not for others.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+import shapely
+import xarray as xr
+from numpy.typing import NDArray
+
+from smapnb import variables
+from smapnb.grid import project, unproject
+from smapnb.insitu_exclusions import DEPTHS, LAUNCH, crn_exclusions, kept
+from smapnb.insitu_layers import chosen, depth_weights, root_zone
+from smapnb.insitu_quality import average_probes, daily_mean, quality
+from smapnb.insitu_thiessen import ThiessenError, thiessen_polygons, thiessen_weights, true_scale
+from smapnb.insitu_upscale import limits, upscale
+from smapnb.rules import Rules
+
+__all__ = [
+    "LAUNCH",
+    "ThiessenError",
+    "average_probes",
+    "core_series",
+    "crn_exclusions",
+    "crn_series",
+    "daily_mean",
+    "depth_weights",
+    "limits",
+    "pixel_stations",
+    "quality",
+    "root_zone",
+    "thiessen_polygons",
+    "thiessen_weights",
+    "true_scale",
+    "upscale",
+]
+
+log = logging.getLogger(__name__)
+
+Bool = NDArray[np.bool_]
+
+SURFACE_DEPTH = 5.0  # cm
+SURFACE_TOLERANCE = 2.5  # a probe at 2 inches, or one that stands for 0-5 cm, is a surface probe as well
+BOTTOM = 100.0  # cm, of SMAP's root zone
+# Five core sites have root-zone probes (Fang, Pan & Shen 2019, section II-C). A second probe at 10 or 15 cm, as many
+# surface stations have, does not reach the root zone.
+LEAST_DEPTHS = 3
+
+
+class InsituError(ValueError):
+    """Stations do not fit the pixels, or weights do not fit the stations."""
+
+
+def core_series(
+    core: xr.Dataset,
+    reference_pixels: xr.Dataset,
+    *,
+    rules: str | Rules = "paper-text",
+    weights: Mapping[str, Mapping[str, float]] | None = None,
+) -> xr.Dataset:
+    """Bring the stations of dense sites to one series for each reference pixel.
+
+    Records are judged by `quality`. The surface is each station's probe nearest to 5 cm. Its root zone needs at least
+    three depths to 100 cm, all of them on that day, weighted by `depth_weights` of its own depths. Stations that stand
+    inside the pixel are averaged by `upscale`, with the provider's weights where they are given, else by Thiessen
+    polygons of the stations that have such a probe; polygons are drawn where distances are true (`true_scale`).
+
+    Parameters
+    ----------
+    core : xarray.Dataset, (time, station, depth)
+        Daily ``soil_moisture`` and perhaps ``soil_temperature``; coordinates ``site, lat, lon`` of the stations.
+    reference_pixels : xarray.Dataset, (reference_pixel,)
+        ``site, site_name, lat, lon`` and the box ``x_min, x_max, y_min, y_max`` in EPSG:6933 metres.
+    rules : str or Rules
+        Of its choices, `core_coldest`, `core_unknown_temperature` and `bottom_layer`.
+    weights : mapping of reference pixel to (mapping of station to weight), optional
+        Weights by the site's provider; these stations may stand outside the box.
+
+    Returns
+    -------
+    xarray.Dataset, (time, site)
+        ``site`` is the reference pixel, with ``lat, lon, name, group`` (id of the core site), ``n_stations`` and
+        ``n_stations_rootzone``; float32 ``ssm_insitu, rzsm_insitu``, their ``_error`` (NaN from one station alone) and
+        ``coverage`` (surface). A pixel without such stations is NaN. Attribute ``quality``: JSON of what each rule
+        removed.
+
+    Raises
+    ------
+    InsituError
+        Weights of a pixel that is not there.
+    """
+    rule, given = chosen(rules), dict(weights or {})
+    pixels = reference_pixels["reference_pixel"].to_numpy().astype(str)
+    unknown = sorted(set(given) - set(pixels.tolist()))
+    if unknown:
+        raise InsituError(f"weights of reference pixels that are not there: {unknown}")
+    raw = core["soil_moisture"].transpose("time", "station", "depth").load()
+    clean, removed = quality(
+        raw, core.get("soil_temperature"), coldest=rule.core_coldest, unknown=rule.core_unknown_temperature
+    )
+    measured = raw.notna().any("time").to_numpy()  # (station, depth); before quality: a frozen probe is still there
+    layers = {"surface": _surface(clean, measured), "rootzone": _rootzone(clean, measured, rule)}
+    columns: dict[str, list[NDArray]] = {name: [] for name in ("value", "error", "coverage", "n")}
+    columns |= {f"{name}_rootzone": [] for name in columns}
+    for index, pixel in enumerate(pixels):
+        box = reference_pixels.isel(reference_pixel=index)
+        for quantity, theta in layers.items():
+            suffix = "" if quantity == "surface" else "_rootzone"
+            has = np.asarray(theta["has"].to_numpy(), dtype=bool)
+            for name, values in _one_pixel(
+                theta, has, core, box, given.get(str(pixel)), f"{pixel}, {quantity}"
+            ).items():
+                columns[name + suffix].append(values)
+    out = _site_series(core, reference_pixels, {name: np.array(parts) for name, parts in columns.items()})
+    attrs = {"rules": rule.name, "quality": json.dumps(removed.reset_index().to_dict("list"))}
+    return out.assign_attrs({**core.attrs, **attrs})
+
+
+def crn_series(
+    crn: xr.Dataset, *, rules: str | Rules = "paper-text", launch: str = LAUNCH
+) -> tuple[xr.Dataset, pd.DataFrame]:
+    """Bring the probes of a sparse network to one series for each site.
+
+    Each probe at each depth is judged by `quality`, then triplicates are averaged. The surface is 5 cm; the root zone
+    needs 5, 10, 20, 50 and 100 cm on that day.
+
+    Parameters
+    ----------
+    crn : xarray.Dataset, (time, site, depth[, probe])
+        Daily ``soil_moisture`` and perhaps ``soil_temperature``; coordinates ``lat, lon``, perhaps ``name, coastal``.
+    rules : str or Rules
+        Of its choices, `crn_coldest`, `crn_coldest_kept`, `bottom_layer` and those of `crn_exclusions`.
+    launch : str
+        The day before which the root zone must have a record.
+
+    Returns
+    -------
+    xarray.Dataset, (time, site)
+        float32 ``ssm_insitu, rzsm_insitu`` of the sites that the table leaves for the surface; the root zone is NaN
+        where the table leaves none. Attribute ``quality``: JSON of what each rule removed.
+    pandas.DataFrame
+        `crn_exclusions`.
+
+    Raises
+    ------
+    InsituError
+        No depth of 5 cm.
+    """
+    rule = chosen(rules)
+    theta, removed = quality(
+        crn["soil_moisture"].load(),
+        crn.get("soil_temperature"),
+        coldest=rule.crn_coldest,
+        coldest_kept=rule.crn_coldest_kept,
+    )
+    if "probe" in theta.dims:
+        theta = average_probes(theta).drop_vars("n_probes")
+    depth = theta.indexes["depth"]
+    place = depth.get_indexer(DEPTHS, method="nearest", tolerance=0.01)
+    if place[0] < 0:
+        raise InsituError(f"no depth of {DEPTHS[0]} cm in the network, only {depth.tolist()}")
+    surface = theta.isel(depth=int(place[0]), drop=True)
+    if (place >= 0).all():
+        root = root_zone(theta, depth[place], depth_weights(DEPTHS, BOTTOM, rule))
+    else:
+        root = xr.full_like(surface, np.nan)
+    series = {"ssm_insitu": surface, "rzsm_insitu": root}
+    out = xr.Dataset({name: array.transpose("time", "site").astype(np.float32) for name, array in series.items()})
+    table = crn_exclusions(crn, out, rules=rule, launch=launch)
+    sites = out["site"].to_numpy()
+    out["rzsm_insitu"] = out["rzsm_insitu"].where(xr.DataArray(kept(table, sites, "rootzone"), dims="site"))
+    out = out.isel(site=kept(table, sites, "surface"))
+    if "name" not in out.coords:
+        out = out.assign_coords(name=("site", out["site"].to_numpy()))
+    attrs = {"rules": rule.name, "quality": json.dumps(removed.reset_index().to_dict("list"))}
+    return variables.describe(out.assign_attrs({**crn.attrs, **attrs})), table
+
+
+def pixel_stations(
+    core: xr.Dataset, reference_pixels: xr.Dataset, quantity: Literal["surface", "rootzone"] = "surface"
+) -> pd.DataFrame:
+    """Tabulate the stations of each reference pixel with their own Thiessen weights and polygons, for a map.
+
+    Parameters are those of `core_series`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns ``reference_pixel, site, station, lat, lon, weight, polygon``; polygons are shapely, in degrees.
+    """
+    measured = core["soil_moisture"].notna().any("time").transpose("station", "depth").to_numpy()
+    depth = core["depth"].to_numpy().astype(np.float64)
+    has = (_surface_depth(measured, depth) >= 0) if quantity == "surface" else _rootzone_depths(measured, depth).any(1)
+    rows = []
+    for index, pixel in enumerate(reference_pixels["reference_pixel"].to_numpy()):
+        box = reference_pixels.isel(reference_pixel=index)
+        inside = _inside(core, box) & has
+        if not inside.any():
+            continue
+        x, y, cell, scale = _plane(core, box, inside)
+        shares = thiessen_weights(x, y, cell)
+        outlines = shapely.transform(
+            thiessen_polygons(x, y, cell), lambda xy, k=scale: np.column_stack(unproject(xy[:, 0] * k, xy[:, 1] / k))
+        )
+        for place, weight, polygon in zip(np.flatnonzero(inside), shares, outlines, strict=True):
+            own = {name: core[name].to_numpy()[place] for name in ("site", "station", "lat", "lon")}
+            rows.append({"reference_pixel": str(pixel), **own, "weight": float(weight), "polygon": polygon})
+    return pd.DataFrame(rows, columns=["reference_pixel", "site", "station", "lat", "lon", "weight", "polygon"])
+
+
+def _surface_depth(measured: Bool, depth: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Position of each station's probe nearest to 5 cm; -1: it has none near enough."""
+    distance = np.abs(depth - SURFACE_DEPTH)
+    far = np.where(measured & (distance <= SURFACE_TOLERANCE), distance, np.inf)
+    return np.where(np.isfinite(far).any(axis=1), far.argmin(axis=1), -1)
+
+
+def _rootzone_depths(measured: Bool, depth: NDArray[np.float64]) -> Bool:
+    """Which depths make each station's root zone, (station, depth); none where it has too few."""
+    within = measured & (depth <= BOTTOM)
+    return within & (within.sum(axis=1, keepdims=True) >= LEAST_DEPTHS)
+
+
+def _surface(clean: xr.DataArray, measured: Bool) -> xr.DataArray:
+    place = _surface_depth(measured, clean["depth"].to_numpy().astype(np.float64))
+    index = xr.DataArray(np.maximum(place, 0), dims="station")
+    theta = clean.isel(depth=index).drop_vars("depth", errors="ignore")
+    return theta.assign_coords(has=("station", place >= 0))
+
+
+def _rootzone(clean: xr.DataArray, measured: Bool, rule: Rules) -> xr.DataArray:
+    depth = clean["depth"].to_numpy().astype(np.float64)
+    taken = _rootzone_depths(measured, depth)
+    out = xr.full_like(clean.isel(depth=0, drop=True), np.nan)
+    for pattern in np.unique(taken[taken.any(axis=1)], axis=0):
+        stations = np.flatnonzero((taken == pattern).all(axis=1))
+        theta = root_zone(clean.isel(station=stations), depth[pattern], depth_weights(depth[pattern], BOTTOM, rule))
+        out[:, stations] = theta.transpose("time", "station").to_numpy()
+    return out.assign_coords(has=("station", taken.any(axis=1)))
+
+
+def _inside(core: xr.Dataset, box: xr.Dataset) -> Bool:
+    """Stations of the pixel's site that stand in its box, edges included."""
+    x, y = project(core["lon"].to_numpy(), core["lat"].to_numpy())
+    left, right, bottom, top = (float(box[name]) for name in ("x_min", "x_max", "y_min", "y_max"))
+    own = core["site"].to_numpy().astype(str) == str(box["site"].item())
+    return np.asarray(own & (x >= left) & (x <= right) & (y >= bottom) & (y <= top), dtype=bool)
+
+
+def _plane(core: xr.Dataset, box: xr.Dataset, taken: Bool) -> tuple[NDArray, NDArray, tuple[float, ...], float]:
+    """Stations and box in the plane where distances around the pixel are true, and its scale."""
+    x, y = project(core["lon"].to_numpy()[taken], core["lat"].to_numpy()[taken])
+    left, right, bottom, top = (float(box[name]) for name in ("x_min", "x_max", "y_min", "y_max"))
+    k = true_scale(float(unproject(0, (bottom + top) / 2)[1]))
+    return x / k, y * k, (left / k, bottom * k, right / k, top * k), k
+
+
+def _one_pixel(
+    theta: xr.DataArray,
+    has: Bool,
+    core: xr.Dataset,
+    box: xr.Dataset,
+    provided: Mapping[str, float] | None,
+    where: str,
+) -> dict[str, NDArray]:
+    """Series of one pixel; NaN, and a line in the log, where no station can give it."""
+    if provided is None:
+        taken = _inside(core, box) & has
+    else:
+        named = np.isin(core["station"].to_numpy().astype(str), list(provided))
+        absent = sorted(set(provided) - set(core["station"].to_numpy().astype(str).tolist()))
+        if absent:
+            log.warning("%s: weights of stations without data, which count as not operating: %s", where, absent)
+        taken = named & has
+    if not taken.any():
+        log.warning("%s: no station", where)
+        nothing = np.full(theta.sizes["time"], np.nan)
+        return {"value": nothing, "error": nothing, "coverage": np.zeros_like(nothing), "n": np.array(0)}
+    chosen_theta = theta.isel(station=np.flatnonzero(taken)).drop_vars("has")
+    if provided is None:
+        x, y, cell, _ = _plane(core, box, taken)
+        result = upscale(chosen_theta, thiessen_weights(x, y, cell))
+    else:
+        # Stations that never had such a probe are no part of that network; those without any data are.
+        without = set(core["station"].to_numpy().astype(str)[named & ~has].tolist())
+        shares = {name: share for name, share in provided.items() if name not in without}
+        result = upscale(chosen_theta, provider_weights=shares)
+    return {name: result[name].to_numpy() for name in ("value", "error", "coverage")} | {"n": np.array(taken.sum())}
+
+
+def _site_series(core: xr.Dataset, pixels: xr.Dataset, columns: dict[str, NDArray]) -> xr.Dataset:
+    own = {"lat": "lat", "lon": "lon", "name": "site_name", "group": "site"}
+    coords = {name: ("site", pixels[source].to_numpy()) for name, source in own.items()}
+    coords |= {"n_stations": ("site", columns["n"]), "n_stations_rootzone": ("site", columns["n_rootzone"])}
+    names = {
+        "ssm_insitu": "value",
+        "rzsm_insitu": "value_rootzone",
+        "ssm_insitu_error": "error",
+        "rzsm_insitu_error": "error_rootzone",
+        "coverage": "coverage",
+    }
+    data = {name: (("time", "site"), columns[source].T.astype(np.float32)) for name, source in names.items()}
+    labels = {"time": core["time"].to_numpy(), "site": pixels["reference_pixel"].to_numpy().astype(str)}
+    return variables.describe(xr.Dataset(data, coords=labels | coords))
