@@ -18,6 +18,7 @@ TABLE: dict[str, set[str]] = {
     "fusion": set(),
     "lstm": set(),
     "rules": set(),
+    "tables": set(),
     "profile": {"variables"},
     "plot": {"variables"},
     "claims": {"variables"},
