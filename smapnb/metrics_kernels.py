@@ -1,0 +1,174 @@
+"""Scores of arrays by matched days, and their values in resampled series.
+
+A day missing in either series is left out of both. Labels, confidence limits and tables stand in `smapnb.metrics`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Floats = NDArray[np.float64]
+
+METRICS = ("bias", "rmse", "ubrmse", "pearson_r")
+FEWEST_FOR_R = 3  # two points always lie on a line
+
+
+def count(*, sim: ArrayLike, obs: ArrayLike, axis: int = -1) -> NDArray[np.int64]:
+    """Return the number of matched days: those on which both `sim` and `obs` have a value."""
+    return matched_days(sim, obs)[2].sum(axis)
+
+
+def bias(*, sim: ArrayLike, obs: ArrayLike, axis: int = -1) -> Floats:
+    """Return the mean of ``sim - obs`` over the matched days.
+
+    Parameters
+    ----------
+    sim, obs : array_like
+        Estimate and reference in the same units; shapes that broadcast; NaN is a missing day.
+    axis : int
+        The axis of the days.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape of the input without `axis`, float64, in the units of the input; NaN where no day is matched.
+
+    Raises
+    ------
+    ValueError
+        Shapes that do not fit, or an infinite value.
+    """
+    sim, obs, matched = matched_days(sim, obs)
+    return mean_over(sim - obs, matched, axis).squeeze(axis)[()]
+
+
+def rmse(*, sim: ArrayLike, obs: ArrayLike, axis: int = -1) -> Floats:
+    """Return the root of the mean of ``(sim - obs)**2``; all else as in `bias`."""
+    sim, obs, matched = matched_days(sim, obs)
+    return np.sqrt(mean_over((sim - obs) ** 2, matched, axis)).squeeze(axis)[()]
+
+
+def ubrmse(*, sim: ArrayLike, obs: ArrayLike, axis: int = -1) -> Floats:
+    """Return the RMSE that is left when the bias is taken away.
+
+    The standard deviation (divided by n) of ``sim - obs``, so that ``ubrmse**2 == rmse**2 - bias**2``
+    (Entekhabi et al. 2010, J. Hydrometeorol. 11, doi 10.1175/2010JHM1223.1). All else as in `bias`.
+    """
+    sim, obs, matched = matched_days(sim, obs)
+    error = sim - obs
+    return np.sqrt(mean_over((error - mean_over(error, matched, axis)) ** 2, matched, axis)).squeeze(axis)[()]
+
+
+def pearson_r(*, sim: ArrayLike, obs: ArrayLike, axis: int = -1) -> Floats:
+    """Return Pearson's correlation over the matched days, between -1 and 1.
+
+    NaN below three matched days, or where `sim` or `obs` is the same on all of them. All else as in `bias`.
+    """
+    sim, obs, matched = matched_days(sim, obs)
+    s = sim - mean_over(sim, matched, axis)
+    o = obs - mean_over(obs, matched, axis)
+    scale = np.sqrt(mean_over(s * s, matched, axis)) * np.sqrt(mean_over(o * o, matched, axis))
+    # Rounding leaves a constant series a tiny variance, so constancy is asked of the values themselves.
+    usable = _varies(sim, matched, axis) & _varies(obs, matched, axis)
+    usable &= (matched.sum(axis, keepdims=True) >= FEWEST_FOR_R) & (scale > 0)
+    r = divide(mean_over(s * o, matched, axis), scale, usable)
+    return np.clip(r, -1, 1).squeeze(axis)[()]
+
+
+def matched_days(sim: ArrayLike, obs: ArrayLike) -> tuple[Floats, Floats, NDArray[np.bool_]]:
+    """Give both as arrays of one shape, and on which of their days both have a value."""
+    arrays = {"sim": np.asarray(sim, np.float64), "obs": np.asarray(obs, np.float64)}
+    for name, values in arrays.items():
+        infinite = np.isinf(values)
+        if infinite.any():
+            place = tuple(int(i) for i in np.argwhere(infinite)[0])
+            raise ValueError(f"{name} holds an infinite value at index {place}; a missing day is NaN")
+    try:
+        wide_sim, wide_obs = np.broadcast_arrays(*arrays.values())
+    except ValueError as error:
+        shapes = " and ".join(f"{name} {values.shape}" for name, values in arrays.items())
+        raise ValueError(f"shapes do not fit: {shapes}") from error
+    return wide_sim, wide_obs, ~(np.isnan(wide_sim) | np.isnan(wide_obs))
+
+
+def mean_over(values: Floats, matched: NDArray[np.bool_], axis: int) -> Floats:
+    """Mean over the matched days, which stay as an axis of length 1; NaN where there is none."""
+    n = matched.sum(axis, keepdims=True)
+    total = np.where(matched, values, 0.0).sum(axis, keepdims=True)
+    return total / np.where(n > 0, n, np.nan)
+
+
+def _varies(values: Floats, matched: NDArray[np.bool_], axis: int) -> NDArray[np.bool_]:
+    low = np.where(matched, values, np.inf).min(axis, keepdims=True, initial=np.inf)
+    high = np.where(matched, values, -np.inf).max(axis, keepdims=True, initial=-np.inf)
+    return low < high
+
+
+def divide(above: Floats, below: Floats, where: NDArray[np.bool_]) -> Floats:
+    """Divide where it is allowed; NaN elsewhere."""
+    return np.divide(above, below, out=np.full(np.shape(above), np.nan), where=where)
+
+
+def resampled_days(length: int, block: int, n_boot: int, generator: np.random.Generator) -> NDArray[np.int64]:
+    """Draw the days of circular block-bootstrap samples.
+
+    Blocks of `block` consecutive days, begun anywhere and running on from the last day to the first, are laid
+    end to end and cut at `length` (Kunsch 1989, Ann. Stat. 17, doi 10.1214/aos/1176347265; circular: Politis
+    and Romano 1992, in LePage and Billard, Exploring the Limits of Bootstrap).
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (n_boot, length), positions 0 .. length - 1.
+    """
+    starts = generator.integers(length, size=(n_boot, -(-length // block), 1))
+    days = (starts + np.arange(block)) % length
+    return days.reshape(n_boot, -1)[:, :length]
+
+
+def day_counts(days: NDArray[np.int64], length: int) -> Floats:
+    """How often each sample holds each day, shape (n_boot, length)."""
+    rows = np.arange(len(days))[:, None]
+    flat = np.bincount((rows * length + days).ravel(), minlength=len(days) * length)
+    return flat.reshape(len(days), length).astype(np.float64)
+
+
+def bootstrap(sim: Floats, obs: Floats, counts: Floats, names: Sequence[str] = METRICS) -> dict[str, Floats]:
+    """Metrics of every sample, each (n_boot, columns), of `sim` and `obs`, each (days, columns).
+
+    A resampled sum is the product of the samples' day counts and the days' values. The values are centred on
+    the means of the whole series first, else the variances would be small differences of large numbers.
+    """
+    matched = ~(np.isnan(sim) | np.isnan(obs))
+    error = sim - obs
+    mean_error = mean_over(error, matched, 0)
+    error, sim, obs = (np.where(matched, x - mean_over(x, matched, 0), 0.0) for x in (error, sim, obs))
+    n = counts @ matched.astype(np.float64)
+
+    def mean(values: Floats) -> Floats:
+        return divide(counts @ values, n, n > 0)
+
+    def variance(values: Floats, shift: Floats) -> Floats:
+        moved = mean(values**2) - shift**2
+        whole = mean_over(values**2, matched, 0)
+        return np.where(moved > 1e-12 * whole, moved, 0.0)  # what is smaller is rounding
+
+    out = {}
+    if {"bias", "rmse", "ubrmse"} & set(names):
+        shift = mean(error)
+        spread = variance(error, shift)
+        out["bias"] = mean_error + shift
+        out["rmse"] = np.sqrt(spread + out["bias"] ** 2)
+        out["ubrmse"] = np.sqrt(spread)
+    if "pearson_r" in names:
+        sim_shift, obs_shift = mean(sim), mean(obs)
+        scale = np.sqrt(variance(sim, sim_shift)) * np.sqrt(variance(obs, obs_shift))
+        usable = (scale > 0) & (n >= FEWEST_FOR_R)
+        out["pearson_r"] = np.clip(divide(mean(sim * obs) - sim_shift * obs_shift, scale, usable), -1, 1)
+    return {name: out[name] for name in names}
+
+
+KERNELS: dict[str, Callable[..., Floats]] = {"bias": bias, "rmse": rmse, "ubrmse": ubrmse, "pearson_r": pearson_r}
