@@ -1,0 +1,160 @@
+"""Site series and products on common days and places: each site beside the pixel whose centre is nearest.
+
+What is left out, and why, stands in the table that comes with the result. It scores nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from numpy.typing import NDArray
+
+from smapnb import fusion
+from smapnb.variables import TARGETS
+
+log = logging.getLogger(__name__)
+
+PRODUCTS = ("smap", "lstm", "noah", "vic")
+# Comb of the paper, and its controls: product -> what it is the mean of.
+COMBINATIONS = {"comb": ("lstm", "noah"), "noah_vic": ("noah", "vic"), "lstm_vic": ("lstm", "vic")}
+IN_SITU = ("insitu", "insitu_error")
+
+
+def collocate(
+    series: xr.Dataset, products: xr.Dataset, *, farthest: float = float("inf"), flat: float = 0.0
+) -> tuple[xr.Dataset, pd.DataFrame]:
+    """Set each site beside its pixel.
+
+    Parameters
+    ----------
+    series : xarray.Dataset
+        (time, site): ``ssm_insitu`` and perhaps ``rzsm_insitu``, their errors, ``coverage``; coordinates lat, lon
+        and perhaps ``name`` and ``group`` (the site that several reference pixels belong to).
+    products : xarray.Dataset
+        (time, pixel), lazy or not: any of ``ssm_`` and ``rzsm_`` with smap, lstm, noah, vic, and ``precipitation``;
+        coordinates lat, lon.
+    farthest : float
+        Sites whose nearest pixel is farther than this, |dlat| + |dlon| in degrees, are left out
+        (``Rules.crn_farthest``).
+    flat : float
+        Where the hindcast of a quantity varies less than this (standard deviation, m3 m-3), no product of that
+        quantity is given (``Rules.flat_pixel``).
+
+    Returns
+    -------
+    collocated : xarray.Dataset
+        (time, site), in memory, on all days of either: in-situ variables as they were, ``<quantity>_<product>`` of
+        the nearest pixel, and ``ssm_comb`` and ``rzsm_comb`` where LSTM and Noah are there. Coordinates ``group``
+        (else the site itself), ``pixel`` and ``distance``. ``attrs["synthetic"]`` is ``"true"`` if either is.
+    table : pandas.DataFrame
+        One row a site: ``pixel, pixel_lat, pixel_lon, distance, kept, reason``.
+
+    Raises
+    ------
+    ValueError
+        Missing or unknown coordinates (the site is named), days that are not at midnight, no in-situ variable.
+    """
+    _check(series, "site series", "site")
+    _check(products, "products", "pixel")
+    nearest, distance = _nearest(series, products)
+    kept = distance <= farthest
+    table = pd.DataFrame(
+        {
+            "pixel": products["pixel"].to_numpy()[nearest],
+            "pixel_lat": products["lat"].to_numpy()[nearest],
+            "pixel_lon": products["lon"].to_numpy()[nearest],
+            "distance": distance,
+            "kept": kept,
+            "reason": np.where(kept, "", f"nearest pixel farther than {farthest:g} degrees"),
+        },
+        index=pd.Index(series["site"].to_numpy(), name="site"),
+    )
+    out = _join(_in_situ(series).isel(site=kept), _at_sites(products, nearest[kept], series["site"].isel(site=kept)))
+    out = out.assign_coords(distance=("site", distance[kept], {"units": "degrees", "long_name": "|dlat| + |dlon|"}))
+    out, table = _without_flat(out, table, flat)
+    for prefix in TARGETS.values():
+        if (comb := product(out, prefix, "comb")) is not None:
+            out[f"{prefix}_comb"] = comb
+    synthetic = "true" in (series.attrs.get("synthetic"), products.attrs.get("synthetic"))
+    log.info("collocated %d of %d sites, %d left out", kept.sum(), kept.size, (~kept).sum())
+    return out.assign_attrs(synthetic=str(synthetic).lower()), table
+
+
+def product(collocated: xr.Dataset, prefix: str, name: str) -> xr.DataArray | None:
+    """Give a product of a quantity (prefix ``ssm`` or ``rzsm``), combined if it is a combination; None: not there."""
+    own = f"{prefix}_{name}"
+    if own in collocated:
+        return collocated[own]
+    parts = [f"{prefix}_{part}" for part in COMBINATIONS.get(name, ())]
+    if not parts or any(part not in collocated for part in parts):
+        return None
+    return fusion.average(*(collocated[part] for part in parts)).rename(own)
+
+
+def _check(dataset: xr.Dataset, what: str, place: str) -> None:
+    for needed in ("time", place):
+        if needed not in dataset.dims:
+            raise ValueError(f"{what}: no dimension {needed!r} among {sorted(map(str, dataset.dims))}")
+    for name in ("lat", "lon"):
+        if name not in dataset.coords or dataset[name].dims != (place,):
+            raise ValueError(f"{what}: no coordinate {name!r} along {place!r}")
+        unknown = np.flatnonzero(~np.isfinite(dataset[name].to_numpy()))
+        if unknown.size:
+            raise ValueError(f"{what}: {place} {dataset.get_index(place)[unknown[0]]} has no {name}")
+    days = dataset.indexes["time"]
+    if not isinstance(days, pd.DatetimeIndex) or not days.is_unique or (days != days.normalize()).any():
+        raise ValueError(f"{what}: time must be days at midnight, each once")
+
+
+def _nearest(series: xr.Dataset, products: xr.Dataset) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Position of each site's pixel and its distance; of equally near ones the first."""
+    lat, lon = (
+        series[name].to_numpy().astype(np.float64)[:, None] - products[name].to_numpy().astype(np.float64)
+        for name in ("lat", "lon")
+    )
+    distance = np.abs(lat) + np.abs((lon + 180) % 360 - 180)  # (site, pixel)
+    nearest = distance.argmin(1)
+    return nearest, distance[np.arange(len(nearest)), nearest]
+
+
+def _in_situ(series: xr.Dataset) -> xr.Dataset:
+    wanted = [f"{prefix}_{kind}" for prefix in TARGETS.values() for kind in IN_SITU if f"{prefix}_{kind}" in series]
+    if not any(name.endswith("_insitu") for name in wanted):
+        raise ValueError(f"site series hold no in-situ soil moisture: {sorted(map(str, series.data_vars))}")
+    out = series[[*wanted, *({"coverage"} & set(series.data_vars))]]
+    return out if "group" in out.coords else out.assign_coords(group=("site", out["site"].to_numpy()))
+
+
+def _at_sites(products: xr.Dataset, pixels: NDArray[np.int64], site: xr.DataArray) -> xr.Dataset:
+    """Products of the given pixels, labelled by the sites."""
+    names = [f"{prefix}_{name}" for prefix in TARGETS.values() for name in PRODUCTS]
+    there = [name for name in [*names, "precipitation"] if name in products]
+    out = products[there].isel(pixel=pixels).load()
+    label = ("site", products["pixel"].to_numpy()[pixels])
+    out = out.drop_vars([name for name in out.coords if name != "time"]).rename_dims(pixel="site")
+    return out.assign_coords(site=site.to_numpy(), pixel=label)
+
+
+def _join(series: xr.Dataset, products: xr.Dataset) -> xr.Dataset:
+    return xr.merge(
+        list(xr.align(series.load(), products, join="outer", exclude="site")), combine_attrs="drop_conflicts"
+    )
+
+
+def _without_flat(data: xr.Dataset, table: pd.DataFrame, flat: float) -> tuple[xr.Dataset, pd.DataFrame]:
+    """Blank the products of a quantity where its hindcast is flat, and say so in the table."""
+    for quantity, prefix in TARGETS.items():
+        if flat <= 0 or f"{prefix}_lstm" not in data:
+            continue
+        hindcast = data[f"{prefix}_lstm"].astype(np.float64)
+        bad = (hindcast.max("time") > -np.inf) & (hindcast.std("time") < flat)
+        for name in (f"{prefix}_{product}" for product in PRODUCTS):
+            if name in data:
+                data[name] = data[name].where(~bad)
+        sites = data["site"].to_numpy()[bad.to_numpy()]
+        table.loc[sites, "reason"] += f"{quantity} left out: hindcast varies less than {flat:g} m3 m-3. "
+        log.info("%s: %d of %d sites stand in a pixel with a flat hindcast", quantity, sites.size, bad.size)
+    return data, table.assign(reason=table["reason"].str.strip())

@@ -1,0 +1,49 @@
+"""Combinations of estimates. It knows neither products nor places, and weighs all estimates alike.
+
+Comb of Fang, Pan and Shen (2019, section II-C) is the mean of LSTM and Noah; the controls that show whether a gain is
+owed to averaging as such are the means of Noah and VIC, and of LSTM and VIC.
+"""
+
+from __future__ import annotations
+
+import xarray as xr
+
+
+def average(*estimates: xr.DataArray) -> xr.DataArray:
+    """Average estimates where all of them are present.
+
+    Parameters
+    ----------
+    *estimates : xarray.DataArray
+        Two or more, of the same quantity, units and places; of differing labels (days) the common ones are used.
+
+    Returns
+    -------
+    xarray.DataArray
+        Dimensions and dtype of the first; NaN where one is missing, since a mean of fewer is another estimate.
+        It has no name; of the attributes the units are kept.
+
+    Raises
+    ------
+    ValueError
+        Less than two estimates, different dimensions or units, or no labels in common.
+    """
+    if len(estimates) < 2:
+        raise ValueError(f"{len(estimates)} estimate(s) given; an average needs two")
+    first = estimates[0]
+    labels = [str(x.name) for x in estimates]
+    if any(set(x.dims) != set(first.dims) for x in estimates):
+        raise ValueError(f"{labels} have dimensions {[x.dims for x in estimates]}")
+    units = {x.attrs["units"] for x in estimates if "units" in x.attrs}
+    if len(units) > 1:
+        raise ValueError(f"{labels} have different units: {sorted(units)}")
+    aligned = xr.align(*estimates, join="inner")
+    empty = [str(dim) for dim in first.dims if aligned[0].sizes[dim] == 0 and first.sizes[dim] > 0]
+    if empty:
+        raise ValueError(f"{labels} have no {empty[0]} in common")
+    total = aligned[0].copy(deep=False)
+    for other in aligned[1:]:
+        total = total + other
+    mean = (total / len(aligned)).transpose(*first.dims).astype(first.dtype).rename(None)
+    mean.attrs = {"units": units.pop()} if units else {}
+    return mean
