@@ -26,6 +26,10 @@ TREND_CENTRE = 2009.5  # the year on which the climate trends pivot
 FORCING_ERROR = {"front": 0.05, "convection": 0.15, "cloud": 0.20, "heat": 0.02, "humidity": 0.15}
 
 
+class TwinError(ValueError):
+    """The simulation cannot give what was asked for."""
+
+
 def generator(seed: int, name: str) -> np.random.Generator:
     """Open the random stream of one process: it depends on the seed and the name only."""
     return np.random.default_rng([seed, zlib.crc32(name.encode())])

@@ -1,16 +1,14 @@
 """The simulation experiment: a synthetic CONUS with a known truth and flawed observers of it.
 
-Everything it returns is synthetic; it holds no stations, which are later drawn from the truth by layer.
+Everything it returns is synthetic. `simulate` gives the pixels, `stations` what stands on the ground in them.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import cache
-from importlib import resources
 
 import numpy as np
 import pandas as pd
@@ -21,13 +19,16 @@ from numpy.typing import NDArray
 from smapnb import __version__, variables
 from smapnb.grid import EaseGrid
 from smapnb.sources import _twin_observers as observers
+from smapnb.sources import _twin_sites as sites
+from smapnb.sources import _twin_stations as ground_network
 from smapnb.sources._twin_land import Land, green_cover, land
+from smapnb.sources._twin_realism import realism
 from smapnb.sources._twin_soil import Balance, reference_evaporation, root_shares, water_balance
-from smapnb.sources._twin_weather import Climate, climate, latent_fields, weather
+from smapnb.sources._twin_weather import Climate, TwinError, climate, latent_fields, weather
+
+__all__ = ["TwinError", "World", "climate_of", "pixels_of_conus", "realism", "simulate", "simulate_world", "stations"]
 
 log = logging.getLogger(__name__)
-
-Array = NDArray[np.floating]
 
 # The weather always begins here, so that a day's values do not depend on the period asked for; the first two
 # years fill the soil and are never given out.
@@ -36,22 +37,13 @@ FIRST_DAY = pd.Timestamp("2000-01-01")
 ROWS, COLUMNS = range(47, 117), range(147, 305)  # CONUS window of the 36-km grid
 THICKNESS = np.array([20.0, 30.0, 50.0, 100.0, 300.0, 500.0])  # mm, layers of the truth
 SKIN = np.array([0.65, 0.35, 0.0, 0.0, 0.0, 0.0])  # share of the bare-soil evaporation asked of each
-LAGS = range(1, 61)  # days
-BINS = np.linspace(0, 0.5, 26)  # m3 m-3
-LEAST_PAIRS = 30  # observed pairs a pixel must have to count in an autocorrelation
-WET_DAY = 1.0  # mm, the threshold of a wet day in climate statistics
 LAYERS_CM = ((0, 5), (5, 10), (10, 20), (20, 50), (50, 100))  # as given out
-
-
-class TwinError(ValueError):
-    """The simulation cannot give what was asked for."""
 
 
 @cache
 def pixels_of_conus() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Row, column, longitude, latitude of the pixels: every fourth row and column, centre inside a state."""
-    text = resources.files("smapnb").joinpath("data/us_states_conus.geojson").read_text(encoding="utf-8")
-    states = shapely.union_all([shapely.geometry.shape(f["geometry"]) for f in json.loads(text)["features"]])
+    states = shapely.union_all(list(sites.states().values()))
     rows, cols = ([i for i in window if i % 4 == 3] for window in (ROWS, COLUMNS))
     row, col = (axis.ravel() for axis in np.meshgrid(rows, cols, indexing="ij"))
     lon, lat = EaseGrid(36).center(row, col)
@@ -59,13 +51,16 @@ def pixels_of_conus() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     return row[inside], col[inside], lon[inside], lat[inside]
 
 
-def climate_of(pixels: int | None = None, seed: int = 2019) -> Climate:
+def climate_of(pixels: int | None = None, seed: int = 2019, positions: NDArray[np.integer] | None = None) -> Climate:
     """Climate of the pixels that `simulate` gives, with the true trends of precipitation and temperature.
 
     ``precipitation_trend`` is relative and ``temperature_trend`` in K, both per decade and constant in time.
+    ``positions`` picks some of these pixels, by their number along the dimension ``pixel`` of `simulate`.
     """
     row, col, lon, lat = pixels_of_conus()
     chosen = _choose(pixels, lon.size)
+    if positions is not None:
+        chosen = chosen[positions]
     cell = row * EaseGrid(36).shape[1] + col
     return climate(cell[chosen], lon[chosen], lat[chosen], seed)
 
@@ -94,10 +89,18 @@ def _choose(pixels: int | None, n_all: int) -> np.ndarray:
     return np.linspace(0, n_all - 1, pixels).round().astype(int) if pixels > 1 else np.array([n_all // 2])
 
 
-def simulate_world(end: date | str, pixels: int | None = None, seed: int = 2019) -> World:
-    """Simulate weather and truth from EPOCH to `end`: the inner part of `simulate`, with all fluxes."""
+def simulate_world(
+    end: date | str,
+    pixels: int | None = None,
+    seed: int = 2019,
+    positions: NDArray[np.integer] | None = None,
+) -> World:
+    """Simulate weather and truth from EPOCH to `end`: the inner part of `simulate`, with all fluxes.
+
+    ``positions`` picks some of the pixels, as in `climate_of`.
+    """
     time = pd.date_range(EPOCH, pd.Timestamp(end))
-    place = climate_of(pixels, seed)
+    place = climate_of(pixels, seed, positions)
     ground = land(place, seed)
     latents = latent_fields(place.lon, place.lat, len(time), seed)
     true_weather, observed_weather = (weather(place, time, latent) for latent in latents)
@@ -142,11 +145,7 @@ def simulate(start: date | str, end: date | str, pixels: int | None = None, seed
     TwinError
         The period is empty or begins too early, or less than one pixel is asked for.
     """
-    first, last = pd.Timestamp(start), pd.Timestamp(end)
-    if last < first:
-        raise TwinError(f"twin: period ends on {last:%Y-%m-%d}, before it starts on {first:%Y-%m-%d}")
-    if first < FIRST_DAY:
-        raise TwinError(f"twin: period starts on {first:%Y-%m-%d}; the simulation starts on {FIRST_DAY:%Y-%m-%d}")
+    first, last = _period(start, end)
     world = simulate_world(last, pixels, seed)
     dataset = _as_dataset(world, _products(world, seed), seed)
     dataset = variables.describe(dataset.sel(time=slice(first, last)))
@@ -218,89 +217,55 @@ def _as_dataset(world: World, products: dict[str, np.ndarray], seed: int) -> xr.
     return dataset
 
 
-def realism(dataset: xr.Dataset) -> xr.Dataset:
-    """Summarise SMAP surface moisture and precipitation, of the twin or of real data, to compare them.
+def _period(start: date | str, end: date | str) -> tuple[pd.Timestamp, pd.Timestamp]:
+    first, last = pd.Timestamp(start), pd.Timestamp(end)
+    if last < first:
+        raise TwinError(f"twin: period ends on {last:%Y-%m-%d}, before it starts on {first:%Y-%m-%d}")
+    if first < FIRST_DAY:
+        raise TwinError(f"twin: period starts on {first:%Y-%m-%d}; the simulation starts on {FIRST_DAY:%Y-%m-%d}")
+    return first, last
+
+
+def stations(
+    start: date | str,
+    end: date | str,
+    pixels: int | None = None,
+    seed: int = 2019,
+    core_sites: int = 9,
+    crn_sites: int = 110,
+) -> dict[str, xr.Dataset]:
+    """Put stations on the ground of the simulated world and let them measure.
 
     Parameters
     ----------
-    dataset : xarray.Dataset
-        ``ssm_smap`` and ``precipitation`` on (time, pixel), daily. Cut it to the period to be compared.
+    start, end, pixels, seed
+        As in `simulate`. The stations see the truth of the pixels that `simulate` gives for the same ``pixels`` and
+        ``seed``, at a place and with an error of their own; to rounding, a day has the same values whatever the period.
+    core_sites : int
+        Dense sites, 0 to 9, each within the pixel nearest to the real site of that name; the first three hold two
+        that measure the root zone.
+    crn_sites : int
+        Sites of the sparse network, 0 to 999.
 
     Returns
     -------
-    xarray.Dataset
-        By ``month``: ssm_seasonal_cycle, precipitation_seasonal_cycle. By ``moisture`` (middle of a bin):
-        ssm_histogram, a density. By ``lag`` (days): ssm_autocorrelation, the median over the pixels of the
-        correlation of observed pairs. Scalars: ssm_mean, ssm_std, ssm_temporal_std (median over pixels),
-        fraction_observed (pixel-years without any observation are left out: they were held back or are not
-        yet flown), precipitation_mean, wet_day_fraction, wet_day_p95, wet_day_persistence (lag-1
-        autocorrelation of wet and dry).
+    dict of xarray.Dataset
+        ``crn``: soil_moisture (m3 m-3) and soil_temperature (K) on (time, site, depth, probe), coordinates name, lat,
+        lon, coastal. ``core``: the same on (time, station, depth), coordinates site, site_name, lat, lon; NaN where a
+        station has no probe. ``reference_pixels``: the boxes of 36 km over the dense sites, all as coordinates of
+        ``reference_pixel``: site, site_name, lat, lon, x_min, x_max, y_min, y_max (EPSG:6933, m). ``truth``: on
+        (time, reference_pixel[, depth]) the mean over each box: soil_moisture_truth at the depths of the probes,
+        ssm_truth (0-5 cm), rzsm_truth (0-100 cm). Depths in cm. A group without a site is left out.
+        ``attrs["synthetic"]`` is ``"true"``.
 
     Raises
     ------
     TwinError
-        Nothing of ``ssm_smap`` is observed.
+        The period is empty or begins too early, less than one pixel is asked for, no site, or more than there are.
     """
-    ssm = dataset["ssm_smap"].transpose("time", "pixel").to_numpy().astype(float)
-    rain = dataset["precipitation"].transpose("time", "pixel").to_numpy().astype(float)
-    if not np.isfinite(ssm).any():
-        raise TwinError(f"realism: ssm_smap of {dataset.attrs.get('source', 'the dataset')} has no observation")
-    time = pd.DatetimeIndex(dataset.indexes["time"])
-    wet = (rain > WET_DAY).astype(float)
-    persistence = [_correlation(column[:-1], column[1:]) for column in wet.T]
-    spread = [np.nanstd(column) for column in ssm.T if np.isfinite(column).any()]
-    histogram = np.histogram(ssm[np.isfinite(ssm)], BINS, density=True)[0]
-    statistics = {
-        "ssm_seasonal_cycle": ("month", _by_month(ssm, time), "m3 m-3"),
-        "precipitation_seasonal_cycle": ("month", _by_month(rain, time), "mm d-1"),
-        "ssm_histogram": ("moisture", histogram, "1"),
-        "ssm_autocorrelation": ("lag", [_lagged(ssm, lag) for lag in LAGS], "1"),
-        "ssm_mean": ((), np.nanmean(ssm), "m3 m-3"),
-        "ssm_std": ((), np.nanstd(ssm), "m3 m-3"),
-        "ssm_temporal_std": ((), np.median(spread), "m3 m-3"),
-        "fraction_observed": ((), _fraction_observed(np.isfinite(ssm), time), "1"),
-        "precipitation_mean": ((), rain.mean(), "mm d-1"),
-        "wet_day_fraction": ((), wet.mean(), "1"),
-        "wet_day_p95": ((), np.percentile(rain[rain > WET_DAY], 95), "mm d-1"),
-        "wet_day_persistence": ((), np.nanmean(persistence), "1"),
-    }
-    return xr.Dataset(
-        {name: (dims, values, {"units": units}) for name, (dims, values, units) in statistics.items()},
-        coords={"month": range(1, 13), "moisture": 0.5 * (BINS[1:] + BINS[:-1]), "lag": list(LAGS)},
-        attrs={key: dataset.attrs[key] for key in ("source", "synthetic") if key in dataset.attrs},
-    )
-
-
-def _by_month(values: Array, time: pd.DatetimeIndex) -> list[float]:
-    """Mean over the present values of each calendar month; NaN where there are none."""
-    picked = (values[np.asarray(time.month == month)] for month in range(1, 13))
-    return [float(v[np.isfinite(v)].mean()) if np.isfinite(v).any() else np.nan for v in picked]
-
-
-def _correlation(a: Array, b: Array) -> float:
-    """Pearson correlation; NaN where either is constant."""
-    a, b = a - a.mean(), b - b.mean()
-    scale = np.sqrt((a**2).sum() * (b**2).sum())
-    return float((a * b).sum() / scale) if scale > 0 else np.nan
-
-
-def _lagged(ssm: Array, lag: int) -> float:
-    """Median over pixels of the correlation of values `lag` days apart; NaN: no pixel has enough pairs."""
-    values = []
-    for column in ssm.T:
-        both = np.isfinite(column[:-lag]) & np.isfinite(column[lag:])
-        if both.sum() >= LEAST_PAIRS:
-            values.append(_correlation(column[:-lag][both], column[lag:][both]))
-    values = [value for value in values if np.isfinite(value)]
-    return float(np.median(values)) if values else np.nan
-
-
-def _fraction_observed(seen: NDArray[np.bool_], time: pd.DatetimeIndex) -> float:
-    """Share of pixel-days observed in years from the first observed day on, without unseen pixel-years."""
-    first = time[int(np.argmax(seen.any(axis=1)))]
-    before = (time.month < first.month) | ((time.month == first.month) & (time.day < first.day))
-    year = np.asarray(time.year - first.year - before)
-    whole = [y for y in range(year.max() + 1) if (year == y).sum() >= 365] or [0]
-    blocks = [seen[(year == y) & (time >= first)] for y in whole]
-    possible = sum(len(block) * block.any(axis=0).sum() for block in blocks)
-    return float(sum(block.sum() for block in blocks) / possible)
+    first, last = _period(start, end)
+    _, _, lon, lat = pixels_of_conus()
+    chosen = _choose(pixels, lon.size)
+    plan = sites.plan(lon[chosen], lat[chosen], core_sites, crn_sites, seed)
+    world = simulate_world(last, pixels, seed, plan.positions)
+    return ground_network.observe(world, plan, slice(first, last), LAYERS_CM, seed)
