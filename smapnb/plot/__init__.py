@@ -4,7 +4,10 @@ It computes nothing: what is drawn has been computed by its caller. Every figure
 whether its numbers come from the simulation experiment, and says so in its title.
 """
 
+from smapnb.plot.dots import difference_forest, drydown_bars, sensitivity_dots
 from smapnb.plot.interactive import explorer, interactive_map, interactive_series
+from smapnb.plot.scores import score_bars, score_boxes_by_series
+from smapnb.plot.sites import site_maps, uncertain_mean
 from smapnb.plot.static import (
     boxes,
     by_year,
@@ -16,13 +19,17 @@ from smapnb.plot.static import (
     series_panels,
     static_maps,
 )
+from smapnb.plot.stations import anomaly_series, thiessen_map
 from smapnb.plot.style import COLOURS, colour, label, table
 
 __all__ = [
     "COLOURS",
+    "anomaly_series",
     "boxes",
     "by_year",
     "colour",
+    "difference_forest",
+    "drydown_bars",
     "explorer",
     "interactive_map",
     "interactive_series",
@@ -31,8 +38,14 @@ __all__ = [
     "masks",
     "observation_gaps",
     "realism",
+    "score_bars",
     "score_boxes",
+    "score_boxes_by_series",
+    "sensitivity_dots",
     "series_panels",
+    "site_maps",
     "static_maps",
     "table",
+    "thiessen_map",
+    "uncertain_mean",
 ]

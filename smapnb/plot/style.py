@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,29 @@ COLOURS = {
     "truth": "#8C8C8C",
     "authors": "#56B4E9",
     "climatology": "#E69F00",
+    "insitu": "#6A3D9A",
+    "noah_vic": "#0B5E66",
+    "lstm_vic": "#8C510A",
+}
+# Products and metrics as text of a figure; units of a metric of soil moisture.
+PRODUCTS = {
+    "smap": "SMAP",
+    "lstm": "LSTM",
+    "noah": "Noah",
+    "vic": "VIC",
+    "comb": "Comb",
+    "noah_vic": "Noah+VIC",
+    "lstm_vic": "LSTM+VIC",
+    "insitu": "in situ",
+    "truth": "truth",
+}
+METRICS = {
+    "bias": ("bias", "m3 m-3"),
+    "rmse": ("RMSE", "m3 m-3"),
+    "ubrmse": ("ubRMSE", "m3 m-3"),
+    "pearson_r": ("R", "1"),
+    "anomaly_r": ("anomaly R", "1"),
+    "drydown_days": ("drydown", "d"),
 }
 OTHERS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 CONUS = (-125.3, -66.3, 24.0, 50.8)  # west, east, south, north in degrees
@@ -35,17 +59,40 @@ def label(name: str, attrs: Mapping[str, Any] | None = None) -> str:
     """Text of an axis: long name and units, from the attributes or else from the table of variables."""
     attrs = attrs or {}
     row = TABLE.get(name)
-    long_name = attrs.get("long_name") or (row.long_name if row else name.replace("_", " "))
-    units = attrs.get("units") or (row.units if row else "1")
+    text, metric_units = METRICS.get(name, (name.replace("_", " "), "1"))
+    long_name = attrs.get("long_name") or (row.long_name if row else text)
+    units = attrs.get("units") or (row.units if row else metric_units)
     return f"{long_name} ({unit_text(units)})"
 
 
 def colour(name: str, position: int = 0) -> str:
-    """Colour of a product, given as ``lstm`` or within a variable's name as ``ssm_lstm``."""
-    for part in re.split(r"[_\W]+", name.lower()):
+    """Colour of a product, given as ``lstm`` or within a name as ``ssm_lstm`` or ``PL noah_vic``."""
+    words = re.split(r"[_\W]+", name.lower())
+    for part in [*map("_".join, pairwise(words)), *words]:  # `noah_vic` before `noah`
         if part in COLOURS:
             return COLOURS[part]
     return OTHERS[position % len(OTHERS)]
+
+
+def metric_label(metric: str) -> str:
+    """Text of an axis of a metric, with units; an unknown metric is refused, as its units are unknown."""
+    if metric not in METRICS:
+        raise ValueError(f"metric {metric!r}: units unknown, one of {list(METRICS)}")
+    text, units = METRICS[metric]
+    return f"{text} ({unit_text(units)})"
+
+
+def series_label(series: str) -> str:
+    """Text of a series such as ``PL noah_vic``: PL Noah+VIC."""
+    return " ".join(PRODUCTS.get(word, word) for word in series.split(" "))
+
+
+def short_labels(names: Sequence[str]) -> dict[str, str]:
+    """Texts of a legend: the product alone where all series are of one quantity, else the long name without units."""
+    parts = {name: name.partition("_") for name in names}
+    if len({quantity for quantity, _, _ in parts.values()}) == 1 and all(p in PRODUCTS for *_, p in parts.values()):
+        return {name: PRODUCTS[product] for name, (*_, product) in parts.items()}
+    return {name: label(name).rsplit(" (", 1)[0] for name in names}
 
 
 def colours(names: Sequence[str]) -> dict[str, str]:
