@@ -1,0 +1,387 @@
+"""Mann-Kendall's test and Sen's slope for many series at once: gaps are NaN, time is elapsed time, slopes are per year.
+
+Nothing is filled in, no gap or autocorrelation leads to a silent NaN: `Reason` says why a test has no p or was bounded.
+Maps, site rules and experiments are the business of `smapnb.trends_*`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.stats import norm
+from tqdm import tqdm
+
+from smapnb import trends_kernels as kernels
+from smapnb.trends_axis import Axis, Series
+from smapnb.trends_bootstrap import block_bootstrap_slopes
+from smapnb.trends_methods import FEWEST, METHODS, Reason, Result, Settings, score
+from smapnb.trends_sites import field_significance, removals, usable
+
+__all__ = [
+    "METHODS",
+    "Reason",
+    "Sen",
+    "Trend",
+    "block_limits",
+    "field_significance",
+    "mann_kendall",
+    "removals",
+    "sen_slope",
+    "usable",
+]
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+ROWS_AT_ONCE = 16
+AUTHOR_YEAR, PER_CENT = 365, 100
+
+
+@dataclass(frozen=True)
+class Trend:
+    """Results of `mann_kendall`: arrays of the input's shape without time.
+
+    Attributes
+    ----------
+    h : numpy.ndarray of bool
+        Whether a trend is found at the level asked for; False where p is NaN.
+    p, z : numpy.ndarray
+        Two-sided p and the standard normal statistic, with the continuity correction (S -+ 1) unless noted.
+    tau, tau_b : numpy.ndarray
+        S / (n (n - 1) / 2), and Kendall's tau-b, whose denominator leaves tied pairs out.
+    s : numpy.ndarray
+        Kendall's score, a whole number.
+    var_s : numpy.ndarray
+        Its variance, with ties, after any correction.
+    factor : numpy.ndarray
+        What the variance for independent values was multiplied by.
+    slope : numpy.ndarray
+        Sen's slope, in `units`.
+    intercept : numpy.ndarray
+        Of the line of that slope through the medians, at the first time stamp.
+    n : numpy.ndarray of int
+        Values that went into S: days, months or years.
+    reason : numpy.ndarray of int8
+        A `Reason`.
+    method, units : str
+        Name of the test; units of the slope, those of the input "per year" but for ``author_code``.
+    """
+
+    h: NDArray[np.bool_]
+    p: Floats
+    z: Floats
+    tau: Floats
+    tau_b: Floats
+    s: Floats
+    var_s: Floats
+    factor: Floats
+    slope: Floats
+    intercept: Floats
+    n: Ints
+    reason: NDArray[np.int8]
+    method: str
+    units: str
+
+    def counts(self) -> dict[str, int]:
+        """How many series ended with which reason; only those that occur."""
+        return {reason.name.lower(): int(k) for reason in Reason if (k := (self.reason == reason).sum())}
+
+
+@dataclass(frozen=True)
+class Sen:
+    """Results of `sen_slope`: arrays of the input's shape without time; slopes per year.
+
+    ``slope, lower, upper``: median slope and its limits; ``intercept`` at the first time stamp; ``n`` values;
+    ``reason`` as in `Trend`: NO_VALUES and TOO_SHORT (one value) have no slope, CONSTANT has the slope 0.
+    """
+
+    slope: Floats
+    lower: Floats
+    upper: Floats
+    intercept: Floats
+    n: Ints
+    reason: NDArray[np.int8]
+
+
+def mann_kendall(
+    y: ArrayLike,
+    time: ArrayLike | None = None,
+    method: str = "original",
+    *,
+    alpha: float = 0.05,
+    lags: int | None = None,
+    least_factor: float = 0.0,
+    least_valid: float = 0.5,
+    season: ArrayLike | None = None,
+    workers: int = 1,
+    progress: bool = False,
+) -> Trend:
+    """Test each series for a monotonic trend and measure it by Sen's slope.
+
+    Parameters
+    ----------
+    y : array_like
+        Shape (..., time), any units; NaN are gaps.
+    time : array_like, optional
+        Stamps of the last axis, strictly rising: datetime64, or decimal years. None: one value a day, with 365.25 days
+        to the year.
+    method : str
+        ``original`` (Mann 1945, Kendall 1975). ``author_code``: the same over whole years from the first valid day,
+        slope x 365 x 100 (volumetric per cent per year; reference `smapnb.rules`). ``hamed_rao``, ``yue_wang``: var S
+        corrected for autocorrelation. ``trend_free_pre_whitening`` (Yue et al. 2002, doi 10.1002/hyp.1095): one step's
+        autocorrelation is taken out after the trend and before the test. ``seasonal`` (Hirsch, Slack and Smith 1982,
+        doi 10.1029/WR018i001p00107): pairs of the same calendar month of monthly means, or of the same `season`;
+        ``seasonal_correlated`` (Hirsch and Slack 1984, doi 10.1029/WR020i006p00727): with the covariance of the
+        seasons, without continuity correction. ``annual``: means of whole years from the first stamp.
+        ``deseasonalised``: monthly means of anomalies from the day-of-year climatology, then ``hamed_rao``.
+    alpha : float
+        Level of `h`, and at which ``hamed_rao`` takes a lag for significant.
+    lags : int, optional
+        Largest lag, in steps, of ``hamed_rao``, ``yue_wang``, ``deseasonalised``; None: all.
+    least_factor : float
+        A variance factor that is not above it is set to 1 and flagged FACTOR_BOUNDED. At 0 every factor that can be
+        used is; at 1 a correction can never make a trend more significant.
+    least_valid : float
+        Least valid fraction of the days of a month or year for its mean to count.
+    season : array_like, optional
+        Labels of the stamps, of length time, for the seasonal tests in place of months.
+    workers : int
+        Threads; the kernels release the interpreter.
+    progress : bool
+        Show a progress bar.
+
+    Returns
+    -------
+    Trend
+        In memory; no series is left out, and each has its `reason`.
+
+    Raises
+    ------
+    ValueError
+        An unknown method, infinite values, `time` or `season` that do not fit, or more than one value a season and
+        year for ``seasonal_correlated``.
+    """
+    if method not in METHODS:
+        raise ValueError(f"method {method!r}: one of {sorted(METHODS)}")
+    if not 0 < alpha < 1 or not 0 <= least_valid <= 1 or (lags is not None and lags < 1):
+        raise ValueError(f"alpha={alpha} and least_valid={least_valid} are fractions, lags={lags} is at least 1")
+    values, axis = _read(y, time)
+    labels = _labels(season, axis, method)
+    settings = Settings(alpha, lags, least_factor, least_valid, labels)
+    run = METHODS[method]
+    results = _over_rows(lambda row: run(axis, row, settings), values, workers, progress)
+    # The authors' year has 365 days; decimal years are years already.
+    author = method == "author_code"
+    scale = axis.per_year if not author else PER_CENT * (AUTHOR_YEAR if axis.per_year > 1 else 1)
+    units = "volumetric % per year" if author else "per year"
+    return _collect(results, values.shape[:-1], alpha, scale, method, units)
+
+
+def sen_slope(
+    y: ArrayLike,
+    time: ArrayLike | None = None,
+    *,
+    level: float | None = 0.95,
+    factor: ArrayLike = 1.0,
+    workers: int = 1,
+    progress: bool = False,
+) -> Sen:
+    """Give the median slope of all pairs, with limits by normal theory from var S.
+
+    The limits are the slopes of rank (N -+ z sqrt(var S)) / 2 of N (Sen 1968, doi 10.2307/2285891; ranks as in
+    `scipy.stats.theilslopes`), exact like the median. They take the values for independent, unless `factor` widens
+    them; `block_limits` gives limits that know of autocorrelation.
+
+    Parameters
+    ----------
+    y, time, workers, progress
+        As in `mann_kendall`.
+    level : float or None
+        Confidence level; None: no limits, which is three times faster.
+    factor : array_like
+        What var S is multiplied by, such as the `factor` of a corrected test; broadcast over the series.
+
+    Returns
+    -------
+    Sen
+
+    Raises
+    ------
+    ValueError
+        As in `mann_kendall`; a level outside 0 .. 1; a factor that is not positive.
+    """
+    if level is not None and not 0 < level < 1:
+        raise ValueError(f"level={level} is not between 0 and 1")
+    values, axis = _read(y, time)
+    shape = values.shape[:-1]
+    wide = np.broadcast_to(np.asarray(factor, np.float64), shape).reshape(-1)
+    if not (wide > 0).all():
+        raise ValueError(f"factor: {int((~(wide > 0)).sum())} of {wide.size} are not positive")
+    z = None if level is None else float(norm.ppf((1 + level) / 2))
+    rows = _over_rows(lambda row, wider: _sen(axis.series(row), z, wider), values, workers, progress, wide)
+    columns = [np.array(column).reshape(shape) for column in zip(*rows, strict=True)]
+    slope, lower, upper, intercept = (columns[k] for k in range(4))
+    scale = axis.per_year
+    return Sen(slope * scale, lower * scale, upper * scale, intercept, columns[4], columns[5].astype(np.int8))
+
+
+def _sen(series: Series, z: float | None, factor: float) -> tuple[float, float, float, float, int, int]:
+    result = score(series)
+    limits = (np.nan, np.nan)
+    if z is not None and result.n >= FEWEST:
+        limits = slope_limits(series, z * np.sqrt(result.var_s * factor))
+    return result.slope, *limits, result.intercept, result.n, int(result.reason)
+
+
+def slope_limits(series: Series, reach: float) -> tuple[float, float]:
+    """Slopes at (N -+ reach) / 2 of the N sorted slopes of one series; the outermost where `reach` exceeds N."""
+    n = series.y.size
+    pairs = n * (n - 1) // 2
+    upper = min(round((pairs + reach) / 2), pairs - 1)
+    lower = max(round((pairs - reach) / 2) - 1, 0)
+    _, falling, tied, _, gap = kernels.kendall_score(series.y)
+    elapsed = series.elapsed - series.elapsed[0]
+    one, two = (kernels.select_slope(elapsed, series.y, rank, falling, tied, gap)[0] for rank in (lower, upper))
+    return one, two
+
+
+def block_limits(
+    y: ArrayLike,
+    time: ArrayLike | None = None,
+    *,
+    block: int | str = "year",
+    n_boot: int = 500,
+    level: float = 0.95,
+    seed: int = 0,
+    workers: int = 1,
+    progress: bool = False,
+) -> Sen:
+    """Give Sen's slope with limits by a circular block bootstrap of the residuals.
+
+    What is left of the series without its trend line is resampled in blocks (Kunsch 1989, doi
+    10.1214/aos/1176347265), gaps and all, laid on the line again, and the slope b* taken anew, exactly. The limits are
+    the basic ones, 2 b - quantiles of b*: a season that biases b (a sine of amplitude A that begins at 0 shifts the
+    slope of N whole years by about -1.9 A / N^2 a year) biases b* alike, and the limits make up for it. They may then
+    leave b itself out.
+
+    Parameters
+    ----------
+    y, time, workers, progress
+        As in `mann_kendall`.
+    block : int or "year"
+        Length of a block in steps, begun anywhere; "year": one year, begun at the same time of year as the place that
+        it fills, so that the season stays in place.
+    n_boot, level, seed
+        Samples, confidence level, and seed; all series are resampled alike.
+
+    Returns
+    -------
+    Sen
+        NaN limits where there are fewer than three values.
+
+    Raises
+    ------
+    ValueError
+        As in `mann_kendall`; a block that is not positive or longer than the record; "year" and less than two years.
+    """
+    if n_boot < 1 or not 0 < level < 1:
+        raise ValueError(f"n_boot={n_boot} must be positive and level={level} between 0 and 1")
+    values, axis = _read(y, time)
+
+    def one(row: Floats) -> tuple[float, float, float, float, int, int]:
+        series = axis.series(row)
+        result = score(series)
+        limits = (np.nan, np.nan)
+        if result.n >= FEWEST:
+            samples = block_bootstrap_slopes(axis, row, result.slope, block, n_boot, seed)
+            low, high = np.nanquantile(samples, [(1 - level) / 2, (1 + level) / 2])
+            limits = (2 * result.slope - float(high), 2 * result.slope - float(low))
+        return result.slope, *limits, result.intercept, result.n, int(result.reason)
+
+    rows = _over_rows(one, values, workers, progress)
+    columns = [np.array(column).reshape(values.shape[:-1]) for column in zip(*rows, strict=True)]
+    slope, lower, upper = (columns[k] * axis.per_year for k in range(3))
+    return Sen(slope, lower, upper, columns[3], columns[4], columns[5].astype(np.int8))
+
+
+def _read(y: ArrayLike, time: ArrayLike | None) -> tuple[Floats, Axis]:
+    values = np.asarray(y, np.float64)
+    if values.ndim == 0:
+        raise ValueError("y has no time axis")
+    infinite = np.isinf(values)
+    if infinite.any():
+        place = tuple(int(i) for i in np.argwhere(infinite)[0])
+        raise ValueError(f"y holds an infinite value at index {place}; a gap is NaN")
+    return values, Axis.of(time, values.shape[-1])
+
+
+def _labels(season: ArrayLike | None, axis: Axis, method: str) -> Ints | None:
+    if season is None:
+        return None
+    if not method.startswith("seasonal"):
+        raise ValueError(f"season is given, but method {method!r} knows no seasons")
+    labels = np.unique(np.asarray(season), return_inverse=True)[1].reshape(-1).astype(np.int64)
+    if labels.size != axis.elapsed.size:
+        raise ValueError(f"season has {labels.size} labels; the series have {axis.elapsed.size} values")
+    if method == "seasonal_correlated":
+        year = np.concatenate([[0], np.cumsum(np.diff(labels) <= 0)])
+        if year[-1] + 1 > labels.size // 2:
+            raise ValueError("season: seasonal_correlated needs one value a season and year, in the labels' order")
+    return labels
+
+
+def _over_rows(
+    work: Callable[..., Any], values: Floats, workers: int, progress: bool, *more: Floats
+) -> list[tuple[Any, ...]]:
+    """Apply `work` to each series, some at a time, in threads; the order is kept."""
+    rows = values.reshape(-1, values.shape[-1])
+    arguments = [rows, *more]
+    starts = range(0, len(rows), ROWS_AT_ONCE)
+
+    def part(start: int) -> list[tuple[Any, ...]]:
+        stop = min(start + ROWS_AT_ONCE, len(rows))
+        return [work(*(argument[k] for argument in arguments)) for k in range(start, stop)]
+
+    results: list[tuple[Any, ...]] = []
+    with (
+        ThreadPoolExecutor(max(1, workers)) as pool,
+        tqdm(total=len(rows), unit="series", disable=not progress) as bar,
+    ):
+        for done in pool.map(part, starts):
+            results += done
+            bar.update(len(done))
+    return results
+
+
+def _collect(
+    results: list[tuple[Any, ...]], shape: tuple[int, ...], alpha: float, scale: float, method: str, units: str
+) -> Trend:
+    columns = zip(*results, strict=True) if results else [()] * len(Result._fields)
+    by_name = {name: np.array(c).reshape(shape) for name, c in zip(Result._fields, columns, strict=True)}
+    s, var_s, pairs = by_name["s"], by_name["var_s"], by_name["pairs"]
+    tested = np.isin(by_name["reason"], (Reason.TESTED, Reason.FACTOR_BOUNDED)) & (var_s > 0)
+    reduced = np.sign(s) * np.maximum(np.abs(s) - by_name["continuity"], 0)
+    z = np.divide(reduced, np.sqrt(var_s), out=np.full(shape, np.nan), where=tested)
+    untied = np.sqrt((pairs - by_name["tied"]) * pairs)
+    author = method == "author_code"
+    trend: dict[str, Any] = {
+        "h": np.abs(np.nan_to_num(z)) > norm.ppf(1 - alpha / 2),
+        "p": 2 * norm.sf(np.abs(z)),
+        "z": z,
+        "tau": np.divide(s, pairs, out=np.full(shape, np.nan), where=pairs > 0),
+        "tau_b": np.divide(s, untied, out=np.full(shape, np.nan), where=untied > 0),
+        "s": s,
+        "var_s": var_s,
+        "factor": by_name["factor"],
+        "slope": by_name["slope"] * scale,
+        "intercept": by_name["intercept"] * (PER_CENT if author else 1),
+        "n": by_name["n"].astype(np.int64),
+        "reason": by_name["reason"].astype(np.int8),
+    }
+    assert set(trend) | {"method", "units"} == {field.name for field in fields(Trend)}
+    return Trend(**trend, method=method, units=units)

@@ -1,0 +1,225 @@
+"""Each variant of Mann-Kendall's test on one series: what goes into S, its variance and the slope.
+
+Arrays, p and units are the business of `smapnb.trends`; all times here are those of the axis.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import IntEnum
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smapnb import trends_kernels as kernels
+from smapnb.trends_axis import Axis, Series
+from smapnb.trends_correlation import (
+    autocorrelation,
+    hamed_rao,
+    neighbours,
+    residual,
+    seasonal_covariance,
+    yue_wang,
+)
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+FEWEST = 3  # below three values var S is that of nothing
+
+
+class Reason(IntEnum):
+    """Why a result has no p (1-4), or has one that needs a word (5)."""
+
+    TESTED = 0
+    NO_VALUES = 1
+    TOO_SHORT = 2  # fewer than three values, blocks, or years are left
+    CONSTANT = 3  # all values are the same: S and var S are 0, the slope is 0
+    NO_NEIGHBOURS = 4  # pre-whitening found fewer than three values with one a step before
+    FACTOR_BOUNDED = 5  # the variance factor was not above `least_factor` and has been set to 1
+
+
+class Result(NamedTuple):
+    """One series; per unit of elapsed time. `continuity` is what |S| is reduced by before it becomes Z."""
+
+    n: int = 0
+    s: float = np.nan
+    var_s: float = np.nan
+    pairs: float = np.nan
+    tied: float = np.nan
+    slope: float = np.nan
+    intercept: float = np.nan
+    factor: float = 1.0
+    reason: Reason = Reason.TESTED
+    continuity: int = 1
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What `smapnb.trends.mann_kendall` was asked for; `season`: label of each stamp, from 0."""
+
+    alpha: float
+    lags: int | None
+    least_factor: float
+    least_valid: float
+    season: Ints | None
+
+
+def score(series: Series, slope: bool = True) -> Result:
+    """S, var S and Sen's slope of one series of valid values."""
+    y, t, n = series.y, series.elapsed, series.y.size
+    if n < 2:
+        return Result(n, reason=Reason.TOO_SHORT if n else Reason.NO_VALUES)
+    score, falling, tied, term, gap = kernels.kendall_score(y)
+    median = kernels.median_slope(t - t[0], y, falling, tied, gap) if slope else np.nan
+    intercept = float(np.median(y)) - float(np.median(t)) * median
+    reason = Reason.TOO_SHORT if n < FEWEST else Reason.CONSTANT if gap == 0 else Reason.TESTED
+    variance = (n * (n - 1) * (2 * n + 5) - term) / 18
+    return Result(n, score, variance, n * (n - 1) / 2, tied, median, intercept, 1.0, reason)
+
+
+def _with_factor(result: Result, factor: float, settings: Settings) -> Result:
+    """Multiply the variance; a factor that is not above `least_factor` says nothing, so 1 stands in for it."""
+    if not factor > settings.least_factor:
+        return result._replace(reason=Reason.FACTOR_BOUNDED)
+    return result._replace(var_s=result.var_s * factor, factor=factor)
+
+
+def _original(axis: Axis, y: Floats, settings: Settings) -> Result:
+    return score(axis.series(y))
+
+
+def _corrected(series: Series, settings: Settings, kind: str = "hamed_rao") -> Result:
+    result = score(series)
+    if result.reason:
+        return result
+    left = residual(series.y, series.elapsed, result.slope)
+    if kind == "hamed_rao":
+        factor = hamed_rao(left, series.position, settings.alpha, settings.lags)
+    else:
+        factor = yue_wang(left, series.position, settings.lags)
+    return _with_factor(result, factor, settings)
+
+
+def _hamed_rao(axis: Axis, y: Floats, settings: Settings) -> Result:
+    return _corrected(axis.series(y), settings)
+
+
+def _yue_wang(axis: Axis, y: Floats, settings: Settings) -> Result:
+    return _corrected(axis.series(y), settings, "yue_wang")
+
+
+def _trend_free_pre_whitening(axis: Axis, y: Floats, settings: Settings) -> Result:
+    series = axis.series(y)
+    whole = score(series)
+    if whole.reason:
+        return whole
+    left = residual(series.y, series.elapsed, whole.slope)
+    after = neighbours(series.position)
+    if after.size < FEWEST:
+        return whole._replace(n=after.size, s=np.nan, var_s=np.nan, tied=np.nan, reason=Reason.NO_NEIGHBOURS)
+    r = autocorrelation(left, series.position)[0][1]
+    white = left[after] - r * left[after - 1] + whole.slope * series.elapsed[after]
+    result = score(Series(white, series.elapsed[after], series.position[after], series.per_year), slope=False)
+    return result._replace(slope=whole.slope, intercept=whole.intercept)
+
+
+def _annual(axis: Axis, y: Floats, settings: Settings) -> Result:
+    return score(axis.blocks(y, axis.years()[0], settings.least_valid))
+
+
+def _deseasonalised(axis: Axis, y: Floats, settings: Settings) -> Result:
+    first = score(axis.series(y))
+    if first.reason:
+        return first
+    anomalies = axis.anomalies(y, first.slope)
+    return _corrected(axis.blocks(anomalies, axis.months()[0], settings.least_valid), settings)
+
+
+def _seasons(axis: Axis, y: Floats, settings: Settings) -> tuple[Series, Ints]:
+    """Values and the season of each: given seasons as they are, else monthly means by calendar month."""
+    if settings.season is not None:
+        return axis.series(y), settings.season[~np.isnan(y)]
+    running, of_year = axis.months()
+    series = axis.blocks(y, running, settings.least_valid)
+    return series, (series.position + of_year[0]) % 12
+
+
+def _within_seasons(series: Series, season: Ints) -> tuple[Result, Series, Ints]:
+    """Sum of the seasons' scores, and the median slope of pairs of the same season."""
+    order = np.argsort(season, kind="stable")
+    ordered = Series(series.y[order], series.elapsed[order], series.position[order], series.per_year)
+    bounds = np.concatenate([[0], np.flatnonzero(np.diff(season[order])) + 1, [season.size]])
+    stretches = [slice(a, b) for a, b in pairwise(bounds)]
+    parts = [
+        score(Series(ordered.y[part], ordered.elapsed[part], ordered.position[part], series.per_year), slope=False)
+        for part in stretches
+        if part.stop - part.start > 1
+    ]
+    if not parts:
+        return Result(series.y.size, reason=Reason.TOO_SHORT if series.y.size else Reason.NO_VALUES), ordered, bounds
+    s, var_s, pairs, tied = (float(sum(getattr(p, name) for p in parts)) for name in ("s", "var_s", "pairs", "tied"))
+    slope = kernels.median_slope_within(ordered.elapsed, ordered.y, bounds)
+    intercept = float(np.median(series.y)) - float(np.median(series.elapsed)) * slope
+    few = max(part.n for part in parts) < FEWEST
+    reason = Reason.TOO_SHORT if few else Reason.CONSTANT if var_s == 0 else Reason.TESTED
+    return Result(series.y.size, s, var_s, pairs, tied, slope, intercept, 1.0, reason), ordered, bounds
+
+
+def _seasonal(axis: Axis, y: Floats, settings: Settings) -> Result:
+    return _within_seasons(*_seasons(axis, y, settings))[0]
+
+
+def _seasonal_correlated(axis: Axis, y: Floats, settings: Settings) -> Result:
+    series, season = _seasons(axis, y, settings)
+    result, _, _ = _within_seasons(series, season)
+    if result.reason:
+        return result
+    year = _year_of(axis, series, season, settings)
+    table = np.full((year.max() + 1, season.max() + 1), np.nan)
+    table[year, season] = series.y
+    variance = float(seasonal_covariance(table).sum())
+    return _with_factor(result._replace(continuity=0), variance / result.var_s, settings)
+
+
+def _year_of(axis: Axis, series: Series, season: Ints, settings: Settings) -> Ints:
+    """Year of each value, with one value a season and year."""
+    if settings.season is None:
+        return (series.position + axis.months()[1][0]) // 12
+    # Given seasons follow one another and come round: a new year begins where the label does not rise.
+    every = settings.season
+    year = np.concatenate([[0], np.cumsum(np.diff(every) <= 0)])
+    return year[np.searchsorted(axis.elapsed, series.elapsed)]
+
+
+def _author_code(axis: Axis, y: Floats, settings: Settings) -> Result:
+    valid = np.flatnonzero(~np.isnan(y))
+    if not valid.size:
+        return Result(reason=Reason.NO_VALUES)
+    # The window ends with the last valid day as well: later stamps of the axis are no part of the series.
+    upto = Axis(
+        axis.elapsed[: valid[-1] + 1],
+        axis.per_year,
+        axis.position[: valid[-1] + 1],
+        None if axis.dates is None else axis.dates[: valid[-1] + 1],
+    )
+    year, whole = upto.years(int(valid[0]))
+    if not whole:
+        return Result(n=valid.size, reason=Reason.TOO_SHORT)
+    return score(upto.series(np.where(year >= 0, y[: valid[-1] + 1], np.nan)))
+
+
+METHODS: dict[str, Callable[[Axis, Floats, Settings], Result]] = {
+    "original": _original,
+    "author_code": _author_code,
+    "seasonal": _seasonal,
+    "seasonal_correlated": _seasonal_correlated,
+    "hamed_rao": _hamed_rao,
+    "yue_wang": _yue_wang,
+    "trend_free_pre_whitening": _trend_free_pre_whitening,
+    "annual": _annual,
+    "deseasonalised": _deseasonalised,
+}
