@@ -107,7 +107,7 @@ def core_series(
     clean, removed = quality(
         raw, core.get("soil_temperature"), coldest=rule.core_coldest, unknown=rule.core_unknown_temperature
     )
-    measured = raw.notna().any("time").to_numpy()  # (station, depth); before quality: a frozen probe is still there
+    measured = raw.count("time").to_numpy() > 0  # (station, depth); before quality: a frozen probe is still there
     layers = {"surface": _surface(clean, measured), "rootzone": _rootzone(clean, measured, rule)}
     columns: dict[str, list[NDArray]] = {name: [] for name in ("value", "error", "coverage", "n")}
     columns |= {f"{name}_rootzone": [] for name in columns}
@@ -197,7 +197,7 @@ def pixel_stations(
     pandas.DataFrame
         Columns ``reference_pixel, site, station, lat, lon, weight, polygon``; polygons are shapely, in degrees.
     """
-    measured = core["soil_moisture"].notna().any("time").transpose("station", "depth").to_numpy()
+    measured = core["soil_moisture"].count("time").transpose("station", "depth").to_numpy() > 0
     depth = core["depth"].to_numpy().astype(np.float64)
     has = (_surface_depth(measured, depth) >= 0) if quantity == "surface" else _rootzone_depths(measured, depth).any(1)
     rows = []

@@ -109,7 +109,7 @@ def _coastal(crn: xr.Dataset, sites: NDArray, coastal: Collection[str] | None) -
 
 
 def _any_record(series: xr.DataArray) -> Mask:
-    return np.asarray(series.notna().any("time").to_numpy(), dtype=bool)
+    return np.asarray(series.count("time").to_numpy() > 0, dtype=bool)
 
 
 def _instrumented(crn: xr.Dataset) -> Mask:
@@ -117,9 +117,9 @@ def _instrumented(crn: xr.Dataset) -> Mask:
     place = moisture.indexes["depth"].get_indexer(DEPTHS, method="nearest", tolerance=0.01)
     if (place < 0).any():
         return np.zeros(crn.sizes["site"], dtype=bool)
-    known = moisture.isel(depth=place).notna()
-    others = [dim for dim in known.dims if dim not in ("site", "depth")]
-    return np.asarray(known.any(others).all("depth").to_numpy(), dtype=bool)
+    others = [dim for dim in moisture.dims if dim not in ("site", "depth")]
+    records = moisture.isel(depth=place).count(others)
+    return np.asarray((records > 0).all("depth").to_numpy(), dtype=bool)
 
 
 def _record(root: xr.DataArray, launch: pd.Timestamp) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -12,6 +12,7 @@ from typing import TypeAlias
 import numpy as np
 import shapely
 from numpy.typing import ArrayLike, NDArray
+from scipy.spatial import Voronoi
 from shapely.geometry.base import BaseGeometry
 
 from smapnb.grid import FLATTENING, SEMI_MAJOR, project
@@ -34,8 +35,8 @@ def true_scale(latitude: float) -> float:
     """Tell by how much EPSG:6933 stretches eastward distances at a latitude, and shrinks northward ones.
 
     ``(x / k, y * k)`` is the plane in which distances near that latitude are true; areas are the same in both. Within a
-    pixel of 36 km at 50 degrees north the stretch differs by 0.5 % between the middle and an edge. At 45 degrees north k
-    is 1.22: without it a neighbour to the east would look 1.5 times as far as one to the north.
+    pixel of 36 km at 50 degrees north the stretch differs by 0.5 % between the middle and an edge. At 45 degrees north
+    k is 1.22: without it a neighbour to the east would look 1.5 times as far as one to the north.
 
     Parameters
     ----------
@@ -103,10 +104,12 @@ def _polygons(x: ArrayLike, y: ArrayLike, cell: Cell, only_inside: bool) -> tupl
     # Counted in cells from the middle of the cell: in metres of the projection the rounding would be felt.
     x_min, y_min, x_max, y_max = shape.bounds
     size, middle = max(x_max - x_min, y_max - y_min), np.array([(x_min + x_max) / 2, (y_min + y_max) / 2])
-    near = np.round((points[taken] - middle) / size / SAME_PLACE) * SAME_PLACE
-    places, place, count = np.unique(near, axis=0, return_inverse=True, return_counts=True)
+    near = (points[taken] - middle) / size
+    _, first, place, count = np.unique(
+        np.round(near / SAME_PLACE), axis=0, return_index=True, return_inverse=True, return_counts=True
+    )
     place = place.ravel()
-    diagram = shapely.transform(_voronoi(places), lambda xy: xy * size + middle)
+    diagram = shapely.transform(_voronoi(near[first]), lambda xy: xy * size + middle)
     owned = shapely.intersection(diagram, shape)
     if abs(shapely.area(owned).sum() / shape.area - 1) > AREA_ROUNDING:
         part = shapely.area(owned).sum() / shape.area
@@ -127,8 +130,10 @@ def _voronoi(places: Floats) -> NDArray[np.object_]:
     reach = 1 + np.abs(places).max()
     angle = 2 * np.pi * (np.arange(GUARDS) + 0.3) / GUARDS
     guards = 8 * reach * np.column_stack([np.cos(angle), np.sin(angle)])
-    cloud = shapely.multipoints(np.concatenate([places, guards]))
-    return shapely.get_parts(shapely.voronoi_polygons(cloud, ordered=True))[: len(places)]
+    diagram = Voronoi(np.concatenate([places, guards]))
+    corners = [diagram.vertices[diagram.regions[diagram.point_region[i]]] for i in range(len(places))]
+    # The diagram of GEOS is wrong or invalid where several stations lie on one circle, as on a mesh.
+    return shapely.convex_hull([shapely.multipoints(c) for c in corners])
 
 
 def _points(x: ArrayLike, y: ArrayLike) -> Floats:
