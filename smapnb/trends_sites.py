@@ -97,15 +97,15 @@ def _window(valid: pd.DatetimeIndex, rules: Rules) -> tuple[object, ...]:
     end = first + pd.DateOffset(years=years)
     length = (end - first).days
     n = int((valid < end).sum())
-    missing = 1 - n / length if length else 1.0
+    absent, most = length - n, rules.trend_most_missing * length
     if rules.name == "author-code":
         long = years > 0 and last.year - first.year > rules.trend_least_years
-        complete = 1 - missing > 1 - rules.trend_most_missing
+        complete = absent < most
     else:
         long = years >= rules.trend_least_years
-        complete = missing <= rules.trend_most_missing
+        complete = absent <= most
     removed = REMOVED_BY[1] if not long else REMOVED_BY[2] if not complete else ""
-    return first, end, years, n, missing, not removed, removed
+    return first, end, years, n, absent / length if length else 1.0, not removed, removed
 
 
 def removals(table: pd.DataFrame) -> pd.DataFrame:
