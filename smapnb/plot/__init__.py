@@ -4,7 +4,7 @@ It computes nothing: what is drawn has been computed by its caller. Every figure
 whether its numbers come from the simulation experiment, and says so in its title.
 """
 
-from smapnb.plot.dots import difference_forest, drydown_bars, sensitivity_dots
+from smapnb.plot.dots import difference_forest, drydown_bars, mean_rows, sensitivity_dots
 from smapnb.plot.interactive import explorer, interactive_map, interactive_series
 from smapnb.plot.scores import score_bars, score_boxes_by_series
 from smapnb.plot.sites import site_maps, uncertain_mean
@@ -36,6 +36,7 @@ __all__ = [
     "label",
     "loss_curves",
     "masks",
+    "mean_rows",
     "observation_gaps",
     "realism",
     "score_bars",

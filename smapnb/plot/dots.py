@@ -33,7 +33,7 @@ def difference_forest(
     """Draw differences between two series, a line a site with its limits, a panel a comparison.
 
     Markers are filled where the adjusted p-value is below `alpha`. A row whose ``site`` is `MEAN` stands at the
-    bottom as a diamond; it is drawn if the table has it.
+    bottom as a grey diamond; `mean_rows` makes such rows of a table of effects.
 
     Parameters
     ----------
@@ -75,12 +75,15 @@ def difference_forest(
     texts = [named(differences, site, names).replace("\n", " ") for site in sites]
     axes[0, 0].set_yticks(range(len(sites) + with_mean), texts + (["mean of sites"] if with_mean else []))
     axes[0, 0].set_ylim(len(sites) + with_mean - 0.5, -0.5)
-    marks = [Line2D([], [], marker="o", linestyle="", color="0.1", markerfacecolor=f) for f in ("0.1", "white")]
+    marks = [
+        Line2D([], [], marker=marker, linestyle="", color="0.1", markerfacecolor=face, markersize=7)
+        for marker, face in (("o", "0.1"), ("o", "white"), ("D", "0.6"))[: 3 if with_mean else 2]
+    ]
     chart.legend(
         marks,
-        [f"adjusted p < {alpha:g}", f"p ≥ {alpha:g} or unknown"],
+        [f"adjusted p < {alpha:g}", f"p ≥ {alpha:g}", "mean of sites"][: len(marks)],
         loc="outside lower center",
-        ncols=2,
+        ncols=3,
         fontsize=LETTERS["small"],
         frameon=False,
         title="lines: 95 % limits",
@@ -90,23 +93,29 @@ def difference_forest(
     return chart
 
 
+def mean_rows(effects: pd.DataFrame) -> pd.DataFrame:
+    """Give the means of a table of `smapnb.comparison.effect` the columns that `difference_forest` draws.
+
+    Parameters
+    ----------
+    effects : pandas.DataFrame
+        Columns ``mean, lower, upper`` and those that name the comparison.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The same rows with ``site`` (`MEAN`), ``difference`` and ``p_adjusted`` (none).
+    """
+    return effects.rename(columns={"mean": "difference"}).assign(site=MEAN, p_adjusted=np.nan)
+
+
 def _forest(axis: Axes, rows: pd.DataFrame, order: Sequence[str], alpha: float) -> None:
     rows = rows[np.isfinite(rows["difference"].astype(float))]
     at = rows["site"].map({site: place for place, site in enumerate(order)}).to_numpy(float)
     axis.hlines(at, rows["lower"], rows["upper"], color="0.25", linewidth=1.4)
     sure, mean = rows["p_adjusted"].to_numpy(float) < alpha, (rows["site"] == MEAN).to_numpy()
-    for marker, chosen in (("o", ~mean), ("D", mean)):
-        for filled, part in ((True, sure & chosen), (False, ~sure & chosen)):
-            # A mean over sites may come without a p-value; hollow then says no more than "not shown to differ".
-            axis.plot(
-                rows["difference"][part],
-                at[part],
-                marker,
-                color="0.1",
-                markersize=7,
-                markerfacecolor="0.1" if filled else "white",
-                label="filled" if filled else "hollow",
-            )
+    for part, marker, face in ((sure & ~mean, "o", "0.1"), (~sure & ~mean, "o", "white"), (mean, "D", "0.6")):
+        axis.plot(rows["difference"][part], at[part], marker, color="0.1", markersize=7, markerfacecolor=face)
     axis.axvline(0, color="0.4", linewidth=1, linestyle="--", zorder=0)
     if MEAN in order:
         axis.axhline(len(order) - 1.5, color="0.4", linewidth=0.8)
@@ -221,7 +230,7 @@ def sensitivity_dots(
         ncols=2,
         fontsize=LETTERS["small"],
         frameon=False,
-        title=f"{setting} ({WHISKERS})",
+        title=f"{setting} ({WHISKERS})" if rows[["lower", "upper"]].notna().to_numpy().any() else setting,
         title_fontsize=LETTERS["small"],
     )
     chart.suptitle(titled(title, synthetic), fontsize=LETTERS["large"])

@@ -109,9 +109,11 @@ def days(rows: pd.DataFrame, series: Sequence[str]) -> str:
 
 def legend(chart: Figure, entries: Sequence[tuple[str, Any]], note: str = WHISKERS) -> None:
     """Write the legend below: a column a product, its periods one below the other."""
-    order = dict.fromkeys(one.rpartition(" ")[2] for one, _ in entries)
-    entries = sorted(entries, key=lambda entry: list(order).index(entry[0].rpartition(" ")[2]))
-    columns = len(order) if len(order) < 5 else 3
+    products = [one.rpartition(" ")[2] for one, _ in entries]
+    # Those of two periods first: a legend is filled by columns, and so each product has one of its own.
+    order = sorted(dict.fromkeys(products), key=lambda product: -products.count(product))
+    entries = sorted(entries, key=lambda entry: order.index(entry[0].rpartition(" ")[2]))
+    columns = len(entries) if len(entries) < 5 else -(-len(entries) // 2)
     chart.legend(
         [handle for _, handle in entries],
         [series_label(one) for one, _ in entries],

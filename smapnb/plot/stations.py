@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import cartopy.crs as ccrs
 import numpy as np
 import pandas as pd
 import panel as pn
@@ -46,12 +47,14 @@ def thiessen_map(
     Parameters
     ----------
     polygons : pandas.DataFrame
-        Columns ``reference_pixel, station, weight`` (parts of 1) and ``geometry`` (shapely, metres in EPSG:6933).
+        Columns ``reference_pixel, station, weight`` (parts of 1) and ``polygon`` (shapely, degrees), as
+        `smapnb.insitu.pixel_stations` gives.
     stations : pandas.DataFrame
-        Columns ``site, station, x, y`` (metres in EPSG:6933), ``depths`` (text).
+        Columns ``site, station, lat, lon, depths`` (text).
     boxes : pandas.DataFrame
-        Columns ``reference_pixel, site, site_name, x_min, x_max, y_min, y_max`` (metres in EPSG:6933); one row a pixel
-        that can be chosen, in the order of the list. A station belongs to the pixels of its ``site``.
+        Columns ``reference_pixel, site, site_name, lat, lon`` (centre) and ``x_min, x_max, y_min, y_max`` (metres in
+        EPSG:6933); one row a pixel that can be chosen, in the order of the list. A station belongs to the pixels of
+        its ``site``. The map shows true distances from the centre, in which a box of the grid is no square.
     title : str
         Heading.
     synthetic : bool
@@ -67,7 +70,7 @@ def thiessen_map(
     shown = {name: ColumnDataSource(store[0][name]) for name in ("polygons", "stations", "box", "others")}
     texts = [f"{row['site_name']} {row['reference_pixel']}" for _, row in boxes.iterrows()]
     caption = Title(text=titled(f"{title}: {texts[0]}", synthetic))
-    chart = _station_map(shown, caption, float(polygons["weight"].max()))
+    chart = _station_map(shown, caption, float(polygons["weight"].max()) if len(polygons) else 1.0)
     choice = Select(title="Reference pixel", value=texts[0], options=list[Any](texts), sizing_mode="stretch_width")
     words = {"texts": texts, "before": f"{title}: ", "after": titled("", synthetic)}
     packed = {"store": store, "shown": shown, "caption": caption, "chart": chart}
@@ -99,48 +102,56 @@ def _check(polygons: pd.DataFrame, stations: pd.DataFrame, boxes: pd.DataFrame) 
 
 def _pixel(row: pd.Series, polygons: pd.DataFrame, stations: pd.DataFrame, boxes: pd.DataFrame) -> dict[str, Any]:
     """Columns of the four sources for one reference pixel, in km from the centre of its box."""
-    centre = np.array([row["x_min"] + row["x_max"], row["y_min"] + row["y_max"]]) / 2
+    local = ccrs.AzimuthalEquidistant(central_longitude=row["lon"], central_latitude=row["lat"])
     own = polygons[polygons["reference_pixel"] == row["reference_pixel"]]
-    xs, ys = [], []
-    for geometry in own["geometry"]:
-        # One entry a station: its parts, each with its outer ring. Thiessen polygons of convex cells have no holes.
-        rings = [(get_coordinates(part.exterior) - centre) / KILOMETRE for part in get_parts(geometry)]
-        xs.append([[np.round(ring[:, 0], 3).tolist()] for ring in rings])
-        ys.append([[np.round(ring[:, 1], 3).tolist()] for ring in rings])
+    # One entry a station: its parts, each with its outer ring. A Thiessen polygon has no holes.
+    rings = [
+        [_km(local, ccrs.PlateCarree(), get_coordinates(part.exterior)) for part in get_parts(polygon)]
+        for polygon in own["polygon"]
+    ]
     weights = dict(zip(own["station"], own["weight"].astype(float), strict=True))
     here = stations[stations["site"] == row["site"]]
-    others = boxes[(boxes["site"] == row["site"]) & (boxes["reference_pixel"] != row["reference_pixel"])]
+    at = _km(local, ccrs.PlateCarree(), here[["lon", "lat"]].to_numpy(float))
+    others = (boxes["site"] == row["site"]) & (boxes["reference_pixel"] != row["reference_pixel"])
     return {
-        "polygons": {"x": xs, "y": ys, "station": own["station"].tolist(), "weight": list(weights.values())},
+        "polygons": {
+            "x": [[[ring[:, 0].tolist()] for ring in parts] for parts in rings],
+            "y": [[[ring[:, 1].tolist()] for ring in parts] for parts in rings],
+            "station": own["station"].tolist(),
+            "weight": list(weights.values()),
+        },
         "stations": {
-            "x": np.round((here["x"] - centre[0]) / KILOMETRE, 3).tolist(),
-            "y": np.round((here["y"] - centre[1]) / KILOMETRE, 3).tolist(),
+            "x": at[:, 0].tolist(),
+            "y": at[:, 1].tolist(),
             "station": here["station"].tolist(),
             "weight": [f"{weights[s]:.3f}" if s in weights else "none in this pixel" for s in here["station"]],
             "depths": here["depths"].astype(str).tolist(),
-            "alpha": [1.0 if s in weights else 0.0 for s in here["station"]],
+            "alpha": [float(s in weights) for s in here["station"]],
         },
-        "box": _edges(boxes[boxes["reference_pixel"] == row["reference_pixel"]], centre),
-        "others": _edges(others, centre),
+        "box": _outlines(local, boxes[boxes["reference_pixel"] == row["reference_pixel"]]),
+        "others": _outlines(local, boxes[others]),
     }
 
 
-def _edges(boxes: pd.DataFrame, centre: np.ndarray) -> dict[str, list[Any]]:
-    sides = {
-        name: (boxes[name] - centre[int(name[0] == "y")]) / KILOMETRE for name in ("x_min", "x_max", "y_min", "y_max")
-    }
-    left, right, bottom, top = (sides[name].to_numpy(float) for name in ("x_min", "x_max", "y_min", "y_max"))
-    return {
-        "left": left.tolist(),
-        "right": right.tolist(),
-        "bottom": bottom.tolist(),
-        "top": top.tolist(),
-        "pixel": boxes["reference_pixel"].astype(str).tolist(),
-    }
+def _km(local: ccrs.Projection, given: ccrs.CRS, points: np.ndarray) -> np.ndarray:
+    """Points of shape (n, 2) in `given` as km east and north of the centre of `local`, to the metre."""
+    if not len(points):
+        return np.empty((0, 2))
+    return np.round(local.transform_points(given, points[:, 0], points[:, 1])[:, :2] / KILOMETRE, 3)
+
+
+def _outlines(local: ccrs.Projection, boxes: pd.DataFrame) -> dict[str, list[Any]]:
+    """Corners of boxes; over 36 km their edges are straight to 20 m."""
+    grid = ccrs.epsg(6933)
+    corners = [
+        _km(local, grid, np.array([[b.x_min, b.y_min], [b.x_max, b.y_min], [b.x_max, b.y_max], [b.x_min, b.y_max]]))
+        for b in boxes.itertuples()
+    ]
+    return {"x": [c[:, 0].tolist() for c in corners], "y": [c[:, 1].tolist() for c in corners]}
 
 
 def _station_map(shown: Mapping[str, ColumnDataSource], caption: Title, heaviest: float) -> Any:
-    mapper = LinearColorMapper(palette=Viridis256, low=0.0, high=heaviest or 1.0)
+    mapper = LinearColorMapper(palette=Viridis256, low=0.0, high=heaviest)
     chart: Any = figure(
         height=MAP_HEIGHT,
         sizing_mode="stretch_width",
@@ -160,9 +171,8 @@ def _station_map(shown: Mapping[str, ColumnDataSource], caption: Title, heaviest
         line_color="white",
         line_width=1.5,
     )
-    sides = {"left": "left", "right": "right", "bottom": "bottom", "top": "top", "fill_color": None}
-    other = chart.quad(**sides, source=shown["others"], line_color="#666666", line_dash="dashed")
-    box = chart.quad(**sides, source=shown["box"], line_color="#D55E00", line_width=3)
+    other = chart.patches("x", "y", source=shown["others"], fill_color=None, line_color="#666666", line_dash="dashed")
+    box = chart.patches("x", "y", source=shown["box"], fill_color=None, line_color="#D55E00", line_width=3)
     points = chart.scatter(
         "x", "y", source=shown["stations"], size=9, line_color="black", fill_color="white", line_width=1.5
     )
