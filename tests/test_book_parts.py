@@ -14,12 +14,15 @@ import diagrams
 import nbformat
 import offline_assets
 import pytest
+import rules_table
 import run_table
 import yaml
+from docutils import nodes
 from sphinx.errors import ExtensionError
 
 from book import __main__ as make_book
 from book import build
+from smapnb import claims, rules
 from smapnb.profile import load
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -252,3 +255,36 @@ def test_a_profile_given_by_its_path_is_found_under_its_own_name(tmp_path, monke
     toc = build.fill_toc(yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8")), pages)
     assert "executed/mine/02_training" in build.expected_pages(toc)
     assert make_book.missing_data(asked) is None
+
+
+def test_rules_table_shows_every_choice_on_which_the_sets_differ_as_a_reader_would_say_it():
+    (node,) = rules_table.RulesTable.run(None)
+    rows = [[cell.astext() for cell in row.findall(nodes.entry)] for row in node.findall(nodes.row)]
+    assert rows[0] == ["what is decided", "its name", "paper-text", "author-code", *rows[0][4:]]
+    found = {row[1]: dict(zip(rows[0], row, strict=True)) for row in rows[1:]}
+    sets = [vars(rules.of(name)) for name in ("paper-text", "author-code")]
+    assert set(found) == {name for name in sets[0] if sets[0][name] != sets[1][name]} - {"name"}
+    # The differences that the paper's section II-C and the scripts are known for.
+    assert (found["core_coldest"]["paper-text"], found["core_coldest"]["author-code"]) == ("4.0", "0.0")
+    assert found["crn_farthest"]["paper-text"] == "no limit" and found["crn_coldest_kept"]["paper-text"] == "yes"
+    assert "_" not in found["bottom_layer"]["paper-text"]
+
+
+@pytest.mark.parametrize("page", ["claims", "rules"])
+def test_pages_on_claims_and_rules_are_in_the_contents(page):
+    toc = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
+    reference = {part["caption"]: part["chapters"] for part in toc["parts"]}["Reference"]
+    assert {"file": page} in reference and (ROOT / "book" / f"{page}.md").is_file()
+
+
+def test_example_of_a_claim_in_the_book_is_the_claim():
+    text = (ROOT / "book" / "claims.md").read_text(encoding="utf-8")
+    (example,) = yaml.safe_load(re.search(r"```yaml\n(.*?)```", text, re.DOTALL).group(1))
+    (own,) = [claim for claim in claims.load() if claim.id == example["id"]]
+    assert claims.Claim.model_validate(example) == own
+
+
+def test_directives_of_the_book_are_registered():
+    config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
+    extensions = {path.stem for path in (ROOT / "book" / "_ext").glob("*.py")}
+    assert set(config["sphinx"]["local_extensions"]) == extensions
