@@ -1,4 +1,4 @@
-"""Climate Reference Network: lines written here in the archive's own columns, every way to break one, the real files."""
+"""Climate Reference Network: lines written here in the archive's own columns, each way to break one, the real files."""
 
 import csv
 import json
