@@ -502,8 +502,8 @@ def test_the_second_column_of_walnut_gulch_is_a_temperature(real_gulch):
     assert float(by_month.sel(month=[12, 1]).max()) < 10
     assert float(by_month.sel(month=[6, 7]).min()) > 29
     daily = warmth - warmth.rolling(time=48, center=True).mean()
-    agreement = np.corrcoef(daily.sel(station=["1601/rg13", "1601/rg46", "1601/rg92"]).dropna("time").T)
-    assert agreement.min() > 0.9
+    agreement = daily.to_pandas().corr(min_periods=5000).to_numpy()
+    assert np.nanmedian(agreement[np.triu_indices_from(agreement, 1)]) > 0.95
     # Moisture does none of that: June is the driest month.
     moisture = local["soil_moisture"].isel(depth=0)
     assert int(moisture.groupby("time.month").mean().median("station").idxmin("month")) == 6
