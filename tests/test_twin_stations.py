@@ -323,6 +323,40 @@ def test_the_first_box_has_the_truth_of_its_pixel(small, cube):
     assert float(np.abs(others).max()) > 0.005
 
 
+def test_a_probe_senses_the_soil_around_it_down_to_the_bottom():
+    world = twin.simulate_world("2000-12-31", 1)
+    _, _, lon, lat = (v[twin._choose(1, v.size)] for v in twin.pixels_of_conus())
+    plan = sites.plan(lon, lat, 1, 1, 2019)
+    ground = network.Ground(world, plan, twin.LAYERS_CM, 2019)
+    for what, mean in (("moisture", world.truth.layer_mean), ("temperature", world.truth.layer_temperature)):
+        for depth, slab in {5.0: (2.5, 7.5), 45.0: (42.5, 47.5), 100.0: (97.5, 100)}.items():
+            np.testing.assert_array_equal(ground.sensed(what, depth, 0), mean(*slab)[:, 0])
+    places, boxes = next(iter(ground.by_pixel()))
+    assert ground.core_depths == [5.0, 25.0, 45.0]
+    # The first box is the pixel itself: what the boxes are told is the mean of the pixel at each depth.
+    found = boxes[0][1]["soil_moisture_truth"]
+    for column, slab in enumerate(((2.5, 7.5), (22.5, 27.5), (42.5, 47.5))):
+        np.testing.assert_allclose(found[:, column], world.truth.layer_mean(*slab)[:, 0], atol=1e-6)
+    for place_, moisture in places:
+        assert moisture.shape == (len(world.time), len(place_.depths))
+        for column, depth in enumerate(place_.depths):
+            likeness = np.corrcoef(moisture[:, column], ground.sensed("moisture", depth, 0))[0, 1]
+            assert likeness > 0.3, (place_.name, depth)
+        warm = ground.liquid(place_, moisture)[1] - ground.sensed("temperature", 5.0, 0)[:, None]
+        assert np.ptp(warm[:, 0]) < 1e-9
+
+
+def test_what_differs_within_a_cell_of_3_km_has_the_stated_size():
+    found = np.concatenate([subpixel.nugget(5, 2019, f"test {i}") for i in range(400)])
+    # The standard deviation of 0.3 tanh(n / 2) for a normal n, by Gauss-Hermite quadrature.
+    nodes, weights = np.polynomial.hermite_e.hermegauss(60)
+    expected = 0.3 * np.sqrt(np.average(np.tanh(nodes / 2) ** 2, weights=weights))
+    assert found.std() == pytest.approx(expected, rel=0.05)
+    assert abs(found.mean()) < 4 * expected / np.sqrt(found.size)
+    warmth = [probes.warmth(place(name=f"test {i}"), 2019) for i in range(400)]
+    assert np.std(warmth) == pytest.approx(0.8, rel=0.15)
+
+
 def test_the_field_has_the_stated_correlation_length():
     # The semivariogram 1 - C(r) of a field does not change when a constant is taken from the field.
     along = np.arange(0, 36.0, 3.0)

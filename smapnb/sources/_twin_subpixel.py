@@ -20,7 +20,7 @@ Array = NDArray[np.floating]
 
 LENGTH_KM = 5.5  # of a Matern covariance of smoothness 1: the correlation falls to 1/e at 9.1 km
 SMOOTHNESS = 1.0
-STATIC_SHARE = 0.7  # of the variance; the rest evolves
+EVOLVING_SHARE = {"surface": 0.3, "deep": 0.1}  # of the variance; the rest never changes
 STATIC_MODES, EVOLVING_MODES = 240, 48
 MEMORY = {"upper": 0.90, "lower": 0.97}  # correlation of the evolving part from one day to the next
 DEPTH_SCALE = 50.0  # cm over which the pattern of the surface gives way to that of the deeper soil
@@ -91,14 +91,15 @@ class Departure:
         as long as |c| < 1/2.
         """
         upper = np.exp(-max(depth_cm - SURFACE, 0.0) / DEPTH_SCALE)
+        evolving = EVOLVING_SHARE["deep"] + (EVOLVING_SHARE["surface"] - EVOLVING_SHARE["deep"]) * upper
         part = {"upper": upper, "lower": np.sqrt(1 - upper**2)}
         still = np.sum(
-            [np.sqrt(STATIC_SHARE) * part[name] / SCALE * field for name, field in self.static.items()], axis=0
+            [np.sqrt(1 - evolving) * part[name] / SCALE * field for name, field in self.static.items()], axis=0
         )
         x = np.broadcast_to(np.float32(still), self.evolving["upper"].shape).copy()
         for name, field in self.evolving.items():
             if part[name] > 0:
-                x += np.float32(np.sqrt(1 - STATIC_SHARE) * part[name] / SCALE) * field
+                x += np.float32(np.sqrt(evolving) * part[name] / SCALE) * field
         g = np.tanh(x, out=x)
         pixel = g[:, : FINE**2]
         shift = pixel.mean(axis=1) / (1 - (pixel**2).mean(axis=1))
