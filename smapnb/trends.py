@@ -142,7 +142,8 @@ def mann_kendall(
     alpha : float
         Level of `h`, and at which ``hamed_rao`` takes a lag for significant.
     lags : int, optional
-        Largest lag, in steps, of ``hamed_rao``, ``yue_wang``, ``deseasonalised``; None: all.
+        Largest lag, in steps, of ``hamed_rao`` and ``yue_wang``, in months of ``deseasonalised``. None: all, but six
+        months for ``deseasonalised``.
     least_factor : float
         A variance factor that is not above it is set to 1 and flagged FACTOR_BOUNDED. At 0 every factor that can be
         used is; at 1 a correction can never make a trend more significant.

@@ -30,6 +30,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "seasonal": {"method": "seasonal"},
     "seasonal_correlated": {"method": "seasonal_correlated"},
     "deseasonalised": {"method": "deseasonalised"},
+    "deseasonalised, all lags": {"method": "deseasonalised", "lags": 10**6},
     "annual": {"method": "annual"},
 }
 

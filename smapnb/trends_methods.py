@@ -6,7 +6,7 @@ Arrays, p and units are the business of `smapnb.trends`; all times here are thos
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from itertools import pairwise
 from typing import NamedTuple
@@ -29,6 +29,9 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 FEWEST = 3  # below three values var S is that of nothing
+# Months. On made series of 18 years with a memory of 30 and 90 days, six lags raise false alarms in 6 and 7 % of 400
+# cases at a level of 5 %, all lags in 11 and 20 %: far lags add more noise than correlation.
+DESEASONALISED_LAGS = 6
 
 
 class Reason(IntEnum):
@@ -136,6 +139,8 @@ def _deseasonalised(axis: Axis, y: Floats, settings: Settings) -> Result:
     if first.reason:
         return first
     anomalies = axis.anomalies(y, first.slope)
+    if settings.lags is None:
+        settings = replace(settings, lags=DESEASONALISED_LAGS)
     return _corrected(axis.blocks(anomalies, axis.months()[0], settings.least_valid), settings)
 
 

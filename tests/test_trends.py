@@ -470,6 +470,12 @@ def test_deseasonalised_removes_season_and_keeps_trend():
     assert got.n == 144 - 18
 
 
+def test_deseasonalised_looks_at_six_months_unless_told():
+    y = soil(365 * 8, memory=60.0)
+    default, six, every = (mann_kendall(y, None, "deseasonalised", lags=k).factor for k in (None, 6, 10**6))
+    assert default == six != every
+
+
 # Bootstrap
 
 
