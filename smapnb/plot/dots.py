@@ -206,7 +206,8 @@ def sensitivity_dots(
     ValueError
         No rows; a site has a metric twice under one setting, as when series are mixed.
     """
-    rows = scores[scores["metric"].isin(list(metrics))].assign(row=scores[setting].astype(str))
+    rows = scores[scores["metric"].isin(list(metrics))].reset_index(drop=True)
+    rows["row"] = rows[setting].astype(str)
     if rows.empty:
         raise ValueError(f"sensitivity_dots: no score of {list(metrics)}")
     twice = rows[rows.duplicated(["site", "metric", "row"])]

@@ -19,6 +19,7 @@ from matplotlib.patheffects import withStroke
 from smapnb.plot.scores_parts import (
     LETTERS,
     SERIES,
+    WHISKERS,
     WIDTH,
     days,
     filling,
@@ -93,7 +94,7 @@ def score_bars(
         axis.set_xticks(range(len(block)), below if last else [""] * len(block))
         plain(axis, "y")
         axis.tick_params(axis="x", labelsize=LETTERS["small"] - 0.5, length=0)
-    legend(chart, [(one, Patch(**filling(product_of(rows, one), one))) for one in series])
+    legend(chart, [(one, Patch(**filling(product_of(rows, one), one))) for one in series], f"{WHISKERS}; numbers: days")
     chart.suptitle(titled(title, synthetic), fontsize=LETTERS["large"])
     return chart
 

@@ -103,7 +103,7 @@ def days(rows: pd.DataFrame, series: Sequence[str]) -> str:
     for period in periods:
         known = rows.loc[rows["period"].astype(str) == period, "n"].astype(int)
         text = "-".join(map(str, sorted({known.min(), known.max()}))) if len(known) else "0"
-        lines.append(f"{period}{chr(10) if len(period) > 8 else ' '}n={text}")
+        lines.append(f"{period}{chr(10) if len(period) > 8 else ' '}{text}")
     return "\n".join(lines)
 
 

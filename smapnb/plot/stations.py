@@ -111,6 +111,9 @@ def _pixel(row: pd.Series, polygons: pd.DataFrame, stations: pd.DataFrame, boxes
     ]
     weights = dict(zip(own["station"], own["weight"].astype(float), strict=True))
     here = stations[stations["site"] == row["site"]]
+    here = here.assign(without=~here["station"].isin(list(weights))).sort_values(
+        "without", kind="stable"
+    )  # for the legend
     at = _km(local, ccrs.PlateCarree(), here[["lon", "lat"]].to_numpy(float))
     others = (boxes["site"] == row["site"]) & (boxes["reference_pixel"] != row["reference_pixel"])
     return {
