@@ -27,6 +27,7 @@ from smapnb.rules import Rules
 
 __all__ = [
     "LAUNCH",
+    "InsituError",
     "ThiessenError",
     "average_probes",
     "core_series",
