@@ -117,7 +117,7 @@ def compare_periods(
     Raises
     ------
     ValueError
-        As `compare`; the periods have a day in common, or their places differ.
+        As `compare`; the periods have a day in common, or their places differ or stand in another order.
     """
     _check(names, n_boot, block, level)
     pairs = [align(one, obs_one, dim), align(two, obs_two, dim)]
@@ -132,7 +132,6 @@ def compare_periods(
     scored, blocks = [], []
     for (sim, obs), generator in zip(pairs, np.random.default_rng(seed).spawn(2), strict=True):
         counts, used = draw(obs, dim, n_boot, block, generator)
-        # Places in the order of the first reference, days in their own.
         arrays = (_columns(sim, pairs[0][1], dim), _columns(obs, pairs[0][1], dim))
         scored.append(_score(*arrays, counts, names, minimum_n))
         blocks.append(used)
@@ -176,7 +175,7 @@ def _check(names: Sequence[str], n_boot: int, block: int, level: float) -> None:
 
 
 def _columns(values: xr.DataArray, like: xr.DataArray, dim: str) -> Floats:
-    """Values as (days, columns), places in the order of `like`."""
+    """Values as (days, columns), dimensions in the order of `like`."""
     other = [d for d in like.dims if d != dim]
     return values.transpose(dim, *other).to_numpy().astype(np.float64).reshape(values.sizes[dim], -1)
 

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import minimize_scalar
 
 from smapnb.metrics_kernels import Floats
 from smapnb.metrics_labels import calendar
@@ -21,9 +22,14 @@ FEWEST_OBSERVATIONS = 4  # of a spell; a curve of two parameters needs more than
 FEWEST_SPELLS = 5  # below that a median says nothing
 FASTEST, SLOWEST = 0.3, 300.0  # days; a fit at either end of the search has found no time
 LONGEST = 30  # days of a spell that are fitted; later on it is the season that dries the soil
-COARSE = 64  # times tried before the search is refined
+COARSE = 161  # times tried before the search is refined: 4 % apart
+TIMES = np.linspace(np.log(FASTEST), np.log(SLOWEST), COARSE)
+DAYS = np.arange(LONGEST)
+CURVES = np.exp(-DAYS[:, None] / np.exp(TIMES))  # (day, time)
+FLOORS = 33
+RANGE = (0.02, 0.98)  # quantiles; the extremes of a noisy series are errors of measurement
 GOLDEN = (np.sqrt(5) - 1) / 2
-REFINEMENTS = 40  # each narrows the bracket by 0.62
+REFINEMENTS = 30  # each narrows the bracket by 0.62
 
 
 def dry_spells(precipitation: ArrayLike, *, threshold: float = 1.0, fewest: int = FEWEST_OBSERVATIONS) -> Spells:
@@ -96,7 +102,6 @@ def efolding_days(
     spells: Spells,
     *,
     floor: float | None = None,
-    lowest: float = 0.02,
     fewest: int = FEWEST_OBSERVATIONS,
     least_drop: float = 0.2,
     least_fit: float = 0.7,
@@ -104,7 +109,8 @@ def efolding_days(
     """Fit ``floor + A exp(-t / tau)`` to each spell by least squares and give tau.
 
     The exponential approach to a residual is that of McColl et al. (2017, Geophys. Res. Lett. 44, doi
-    10.1002/2017GL072819). Here the residual is one for the series: a spell of a few noisy retrievals cannot tell it.
+    10.1002/2017GL072819). Here the residual is one for the series, since a spell of a few noisy retrievals cannot
+    tell it, and it is fitted with the rest: a low quantile of a noisy series lies below it, which doubles short times.
 
     Parameters
     ----------
@@ -113,14 +119,13 @@ def efolding_days(
     spells : numpy.ndarray
         First and last day of each, shape (spells, 2); of a long one the first 30 days are fitted.
     floor : float, optional
-        The moisture that drying tends to; none: the quantile `lowest` of the series.
-    lowest : float
-        A low quantile stands for the minimum, which in a noisy series is an error of measurement.
+        The moisture that drying tends to; none: that which fits all usable spells together best, from 0 to the
+        median of the series. Without noise the times are then right to a few per cent, with a floor exactly.
     fewest : int
         Observations that a spell must have.
     least_drop : float
-        What a spell must lose from its first to its last observation, as a fraction of the range of the series
-        between `lowest` and ``1 - lowest``, so that a damped product is asked for no more than a lively one.
+        What a spell must lose from its first to its last observation, as a fraction of the range of the series (2nd
+        to 98th percentile), so that a damped product is asked for no more than a lively one.
     least_fit : float
         Least coefficient of determination of the fit.
 
@@ -140,9 +145,8 @@ def efolding_days(
     out = np.full(len(spells), np.nan)
     if not len(spells) or np.isnan(series).all():
         return out
-    low, high = np.nanquantile(series, [lowest, 1 - lowest])
-    since = np.arange(LONGEST)
-    day = spells[:, :1] + since  # (spell, day of the spell)
+    low, high = np.nanquantile(series, RANGE)
+    day = spells[:, :1] + DAYS  # (spell, day of the spell)
     theta = series[np.minimum(day, series.size - 1)]
     theta = np.where(day <= spells[:, 1:], theta, np.nan)
     seen = ~np.isnan(theta)
@@ -150,9 +154,35 @@ def efolding_days(
     drop = theta[rows, seen.argmax(1)] - theta[rows, LONGEST - 1 - seen[:, ::-1].argmax(1)]
     usable = (seen.sum(1) >= fewest) & (drop > 0) & (drop >= least_drop * (high - low))
     if usable.any():
-        tau, fit = _fit(np.where(seen, theta - (low if floor is None else floor), 0.0)[usable], seen[usable])
+        theta, seen = np.where(seen, theta, 0.0)[usable], seen[usable]
+        floor = _shared_floor(theta, seen, float(np.nanmedian(series))) if floor is None else floor
+        tau, fit = _fit(np.where(seen, theta - floor, 0.0), seen)
         out[usable] = np.where(fit >= least_fit, tau, np.nan)
     return out
+
+
+def _shared_floor(theta: Floats, seen: NDArray[np.bool_], highest: float) -> float:
+    """Floor with the least sum of squares over all spells, each with its own best A and tau; gaps of `theta` are 0.
+
+    The sum of squares of a spell needs only sums over its days, whatever the floor, so they are made once for all
+    times of the coarse search; between those the best is taken from a parabola.
+    """
+    falls, ones, power = theta @ CURVES, seen @ CURVES, seen @ CURVES**2  # (spell, time)
+    n, total, squares = seen.sum(), theta.sum(), (theta**2).sum()
+    rows = np.arange(len(theta))
+
+    def misfit(floor: float) -> float:
+        explained = np.maximum(falls - floor * ones, 0.0) ** 2 / power
+        best = explained.argmax(1).clip(1, COARSE - 2)
+        before, at, after = (explained[rows, best + step] for step in (-1, 0, 1))
+        bend = 2 * at - before - after
+        at = at + np.divide((after - before) ** 2, 8 * bend, out=np.zeros_like(at), where=bend > 0)
+        return float(squares - 2 * floor * total + n * floor**2 - at.sum())
+
+    tried = np.linspace(0.0, highest, FLOORS)
+    best = int(np.argmin([misfit(floor) for floor in tried]))
+    bounds = tried[max(best - 1, 0)], tried[min(best + 1, FLOORS - 1)]
+    return float(minimize_scalar(misfit, bounds=bounds, method="bounded", options={"xatol": 1e-7}).x)
 
 
 def _fit(above: Floats, seen: NDArray[np.bool_]) -> tuple[Floats, Floats]:
@@ -161,23 +191,20 @@ def _fit(above: Floats, seen: NDArray[np.bool_]) -> tuple[Floats, Floats]:
     For a given tau the best A is known, so the search is over one number: a coarse one over all times, then golden
     sections around the best of it.
     """
-    since = np.arange(above.shape[1])
+    best = (np.maximum(above @ CURVES, 0.0) ** 2 / (seen @ CURVES**2)).argmax(1)  # growth explains nothing
+    low, high = TIMES[np.maximum(best - 1, 0)], TIMES[np.minimum(best + 1, COARSE - 1)]
 
-    def explained(log_tau: Floats) -> Floats:  # (spell, tried): what the best A takes from the sum of squares
-        curve = np.exp(-since / np.exp(log_tau)[..., None]) * seen[:, None, :]
-        amplitude = np.maximum((curve * above[:, None, :]).sum(-1), 0.0)  # growth explains nothing
-        return amplitude**2 / (curve**2).sum(-1)
+    def explained(log_tau: Floats) -> Floats:  # (spell,): what the best A takes from the sum of squares
+        curve = np.exp(-DAYS / np.exp(log_tau)[:, None]) * seen
+        return np.maximum((curve * above).sum(1), 0.0) ** 2 / (curve**2).sum(1)
 
-    tried = np.linspace(np.log(FASTEST), np.log(SLOWEST), COARSE)
-    best = explained(np.broadcast_to(tried, (len(above), COARSE))).argmax(1)
-    low, high = tried[np.maximum(best - 1, 0)], tried[np.minimum(best + 1, COARSE - 1)]
     for _ in range(REFINEMENTS):
         left, right = high - GOLDEN * (high - low), low + GOLDEN * (high - low)
-        lower_is_better = np.greater(*explained(np.stack([left, right], 1)).T)
+        lower_is_better = explained(left) > explained(right)
         low, high = np.where(lower_is_better, low, left), np.where(lower_is_better, right, high)
     middle = (low + high) / 2
     n = seen.sum(1)
-    residual = (above**2).sum(1) - explained(middle[:, None])[:, 0]
+    residual = (above**2).sum(1) - explained(middle)
     spread = (above**2).sum(1) - above.sum(1) ** 2 / n
     inside = (best > 0) & (best < COARSE - 1)
     return np.where(inside, np.exp(middle), np.nan), 1 - residual / spread
@@ -224,7 +251,8 @@ def drydown_days(
     """
     rain = values * np.nan if precipitation is None else precipitation
     try:
-        rain, series = xr.align(rain, values, join="outer", exclude=[d for d in values.dims if d != dim])
+        xr.align(*(x.isel({dim: 0}, drop=True) for x in (rain, values)), join="exact")
+        rain, series = xr.align(rain, values, join="outer")
         rain = rain.broadcast_like(series).transpose(dim, ...)
         series = series.transpose(*rain.dims)
     except ValueError as error:
