@@ -50,7 +50,7 @@ def liquid_water(moisture: Array, temperature: Array, porosity: float, suction: 
     """Water that a dielectric probe sees, m3 m-3: all of it above freezing, what ice leaves liquid below.
 
     The soil's suction is that of water in equilibrium with ice, L (T0 - T) / (g T), and the water it leaves liquid
-    follows from Campbell's curve (Niu & Yang 2006, doi 10.1175/JHM538.1, equation 3). The weak signal of ice itself is
+    follows from Campbell's curve (as in Niu & Yang 2006, doi 10.1175/JHM538.1). The weak signal of ice itself is
     left out.
 
     Parameters
