@@ -59,8 +59,8 @@ def open_walnut_gulch(folder: str | Path) -> xr.Dataset:
     The files come without a description. What is assumed, and what speaks for it:
 
     - ``SM5`` is volumetric soil moisture at 5 cm in whole per cent; it is divided by 100.
-    - ``SM15`` is, despite its name, the temperature of the soil in degrees Celsius: in June it swings from 22 at dawn to
-      43 at 15 h, its monthly means go from 7 in December to 33 in June, and its departures from the daily mean agree
+    - ``SM15`` is, despite its name, the temperature of the soil in degrees Celsius: in June it swings from 22 at dawn
+      to 43 at 15 h, its monthly means go from 7 in December to 33 in June, and its departures from the daily mean agree
       between sensors (median R 0.97). It is taken to be of the same probe, at 5 cm.
     - Times are Mountain Standard Time, without daylight saving: the soil is warmest at 15 h. The hour 24 of a day is
       the hour 0 of the next.
