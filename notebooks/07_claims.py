@@ -55,8 +55,8 @@ known = claims.facts(
 )
 table = claims.check(tables, known)
 claims.write(table, folder / "claims.csv")
-aim = "tests the method, not the world" if synthetic else "tests the paper on other data"
-print(f"{settings.title}: {aim}. Rules: {known.rules}, days: {known.sampling}. Tables: {', '.join(tables) or 'none'}")
+aim = "tests the method, not the world" if synthetic else "real data"
+print(f"{settings.title}: {aim}\nRules: {known.rules}, days: {known.sampling}\nTables: {', '.join(tables) or 'none'}")
 
 # %% [markdown]
 # The whole table is saved as `runs/<profile>/claims.csv`. Its verdicts, counted by experiment (E: section and figure of
@@ -82,17 +82,21 @@ for verdict, number in counts.sum().items():
 # how many sites are on one side, however slightly; the rows on the median difference say by how much, and how surely.
 
 # %%
-shown = table.set_index("id").drop(columns="synthetic")
-wrapped = {"white-space": "normal", "text-align": "left", "min-width": "12rem"}
-texts = {"subset": ["statement", "paper", "ours", "reason"], **wrapped}
+both = table[["lower", "upper"]].to_numpy()
+limits = [f"{low:.3g} to {high:.3g}" if low == low else "" for low, high in both]
+columns = ["verdict", "statement", "paper", "ours", "limits", "n", "reason", "place"]
+shown = table.assign(limits=limits).set_index("id")[columns]
+form = [
+    {"selector": "td", "props": "white-space: normal; text-align: left; vertical-align: top"},
+    {"selector": "td.col1, td.col6", "props": "min-width: 13rem"},
+    {"selector": "caption", "props": "text-align: left"},
+]
 surface = experiment.isin(["E1", "E2", "E3"]).to_numpy()
-plot.table(shown[surface], title=f"Core sites, surface; {aim}", synthetic=synthetic, precision=3).set_properties(
-    **texts
-)
+plot.table(shown[surface], title="Core sites, surface", synthetic=synthetic).set_table_styles(form)
 
 # %%
 controls = experiment.isin(["E5", "E6"]).to_numpy()
-plot.table(shown[controls], title=f"Controls; {aim}", synthetic=synthetic, precision=3).set_properties(**texts)
+plot.table(shown[controls], title="Controls", synthetic=synthetic).set_table_styles(form)
 
 # %% [markdown]
 # ## Core sites, root zone
@@ -101,9 +105,7 @@ plot.table(shown[controls], title=f"Controls; {aim}", synthetic=synthetic, preci
 
 # %%
 rootzone = experiment.eq("E4").to_numpy()
-plot.table(shown[rootzone], title=f"Core sites, root zone; {aim}", synthetic=synthetic, precision=3).set_properties(
-    **texts
-)
+plot.table(shown[rootzone], title="Core sites, root zone", synthetic=synthetic).set_table_styles(form)
 
 # %% [markdown]
 # ## Series
@@ -113,16 +115,14 @@ plot.table(shown[rootzone], title=f"Core sites, root zone; {aim}", synthetic=syn
 
 # %%
 series = experiment.isin(["E7", "E8"]).to_numpy()
-plot.table(shown[series], title=f"Series at core sites; {aim}", synthetic=synthetic, precision=3).set_properties(
-    **texts
-)
+plot.table(shown[series], title="Series at core sites", synthetic=synthetic).set_table_styles(form)
 
 # %% [markdown]
 # ## Reference network
 
 # %%
 network = experiment.isin(["E9", "E10"]).to_numpy()
-plot.table(shown[network], title=f"Reference network; {aim}", synthetic=synthetic, precision=3).set_properties(**texts)
+plot.table(shown[network], title="Reference network", synthetic=synthetic).set_table_styles(form)
 
 # %% [markdown]
 # ## Trends of the root zone
@@ -132,16 +132,14 @@ plot.table(shown[network], title=f"Reference network; {aim}", synthetic=syntheti
 
 # %%
 trends = experiment.eq("E11").to_numpy()
-plot.table(shown[trends], title=f"Trends; {aim}", synthetic=synthetic, precision=3).set_properties(**texts)
+plot.table(shown[trends], title="Trends", synthetic=synthetic).set_table_styles(form)
 
 # %% [markdown]
 # ## Conclusions, sites and pixels
 
 # %%
 conclusions = experiment.str.match("C|D").to_numpy()
-plot.table(
-    shown[conclusions], title=f"Conclusions, sites and pixels; {aim}", synthetic=synthetic, precision=3
-).set_properties(**texts)
+plot.table(shown[conclusions], title="Conclusions, sites and pixels", synthetic=synthetic).set_table_styles(form)
 
 # %% [markdown]
 # ## What cannot be tested here, and why
@@ -152,9 +150,9 @@ plot.table(
 
 # %%
 untested = table[table["verdict"] == "not testable"]
-reasons = untested.groupby("reason", sort=False)["id"].agg(number="count", statements=", ".join)
+reasons = untested.groupby("reason", sort=False)["id"].agg(statements=", ".join, number="count")
 reasons = reasons.sort_values("number", ascending=False, kind="stable").reset_index()
-plot.table(reasons, title="Reasons for no verdict", synthetic=synthetic).set_properties(**wrapped)
+plot.table(reasons, title="Reasons for no verdict", synthetic=synthetic).set_table_styles(form)
 
 # %% [markdown]
 # ## What was learned

@@ -219,6 +219,8 @@ def facts(
     for name, frame in tables.items():
         if "synthetic" in frame and frame["synthetic"].astype(str).str.lower().ne(str(synthetic).lower()).any():
             raise ValueError(f"tables/{name}.csv holds rows with synthetic other than the profile's {synthetic}")
+        value = next((column for column in ("value", "difference", "drydown_days") if column in frame), None)
+        frame = frame if value is None else frame[frame[value].notna()]  # a row without a value holds nothing
         words = [frame[column].dropna().astype(str) for column in ("one", "two") if column in frame]
         pairs = pd.concat(words).str.split(n=1) if words else pd.Series(dtype=object)
         known = {column: set(frame[column].dropna().astype(str)) for column in ("period", "product") if column in frame}

@@ -305,6 +305,9 @@ def read_tables(folder: str | Path) -> dict[str, pd.DataFrame]:
     """
     tables = {}
     for path in sorted(Path(folder).glob("*.csv")):
+        if not path.read_text(encoding="utf-8").strip():  # how pandas writes a table without columns
+            tables[path.stem] = pd.DataFrame()
+            continue
         try:
             tables[path.stem] = pd.read_csv(path, dtype=dict.fromkeys(IDENTIFIERS, "str"))
         except ValueError as error:  # pandas' own errors of empty and malformed files are ValueErrors

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from smapnb import claims
+from smapnb import claims, comparison, comparison_drydown, insitu_exclusions
 from smapnb.claims_measure import Measure, estimate
 from smapnb.claims_tables import NotTestable, Rows, Run, Table
 
@@ -373,6 +373,8 @@ def test_synthetic_and_real_rows_are_not_mixed():
     table = scores("AL", "smap", [0.5] * 3)
     with pytest.raises(ValueError, match=r"tables/core_scores\.csv holds rows with synthetic other"):
         facts({"core_scores": table}, synthetic=False)
+    without = pd.concat([table, scores("PL", "lstm", [np.nan] * 3)])
+    assert facts({"core_scores": without}).periods["core_scores"] == {"AL"}  # rows without a value hold nothing
     pairs = pd.DataFrame({"one": ["AL comb", "PL lstm"], "two": ["AL noah_vic", "AL lstm"]})
     known = facts({"core_differences": pairs})
     assert known.periods["core_differences"] == {"AL", "PL"}
@@ -537,7 +539,9 @@ def test_tables_are_read_by_name_with_sites_as_text(tmp_path):
     scores("AL", "smap", [0.5]).to_csv(tmp_path / "core_scores.csv", index=False)
     assert claims.read_tables(tmp_path)["core_scores"].loc[0, "group"] == "0000"
     assert claims.read_tables(tmp_path / "absent") == {}
-    (tmp_path / "odd.csv").write_text("")
+    (tmp_path / "none.csv").write_text("\n")
+    assert claims.read_tables(tmp_path)["none"].empty
+    (tmp_path / "odd.csv").write_text("a,b\n1,2,3,4\n1,2\n1,2,3,4,5\n")
     with pytest.raises(ValueError, match=r"odd\.csv: not a table"):
         claims.read_tables(tmp_path)
 
@@ -556,3 +560,32 @@ def test_the_table_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="disk full"):
         claims.write(table, path)
     assert path.read_text(encoding="utf-8") == before
+
+
+# What the chapters write is what the selectors ask for
+
+
+def test_selectors_ask_for_columns_products_pairs_and_rules_that_the_package_writes():
+    own = claims.read()
+    columns = {
+        "drydown": comparison_drydown.COLUMNS,
+        "crn_seasons": [*comparison.SCORE_COLUMNS, "season", "lat", "lon"],
+    }
+    columns |= {name: comparison.DIFFERENCE_COLUMNS for name in ("core_differences", "crn_differences")}
+    columns |= {name: comparison.SCORE_COLUMNS for name in ("core_scores", "crn_scores", "core_one_year")}
+    asked = [(name, rows) for name, rows in own.series.items() if rows.table in columns]
+    assert len(asked) > 40
+    for name, rows in asked:
+        form = own.tables[rows.table]
+        needed = {*rows.where, rows.column or form.value, *(form.limits or ()), "site", form.unit}
+        assert needed <= {*columns[rows.table]}, name
+        assert rows.where.get("product", "lstm") in comparison.ALL_PRODUCTS, name
+        assert rows.where.get("metric", "rmse") in comparison.METRICS, name
+        assert rows.where.get("season", "DJF") in comparison.SEASONS, name
+        if "one" in rows.where:
+            assert (rows.where["one"], rows.where["two"]) in comparison.PAIRS, name
+    rules_of_sites = {rows.where["rule"] for rows in own.series.values() if rows.table == "crn_exclusions"}
+    source = (ROOT / "smapnb" / "insitu_exclusions.py").read_text(encoding="utf-8")
+    depths = ", ".join(f"{depth:g}" for depth in insitu_exclusions.DEPTHS)
+    assert rules_of_sites == {"all sites", "coastal", f"no record at one of {depths} cm"}
+    assert all(f'"{rule}"' in source for rule in ("all sites", "coastal"))

@@ -11,7 +11,7 @@ from sphinx.application import Sphinx
 
 from smapnb import rules
 
-HEADINGS = ("what is decided", "its name", *rules.SETS, "where the paper says it", "where the scripts do")
+HEADINGS = ("what is decided", *rules.SETS, "where the paper says it", "where the scripts do", "name in the package")
 WORDS = {"True": "yes", "False": "no", "inf": "no limit"}
 
 
@@ -26,10 +26,12 @@ class RulesTable(Directive):
     def run(self) -> list[nodes.Node]:
         """Docutils entry point."""
         rows = [
-            [row["decides"], str(name), *(shown(row[own]) for own in rules.SETS), row["paper"], row["scripts"]]
+            [row["decides"], *(shown(row[own]) for own in rules.SETS), row["paper"], row["scripts"], str(name)]
             for name, row in rules.differences().iterrows()
         ]
-        return [table(HEADINGS, rows)]
+        node = table(HEADINGS, rows)
+        node["classes"] = ["rules-table"]  # its cells may break, unlike those of other tables
+        return [node]
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
