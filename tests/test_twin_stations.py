@@ -389,6 +389,16 @@ def test_the_evolving_part_forgets_in_days():
     assert z.var() == pytest.approx(1 - inner.mean(), abs=0.08)
 
 
+@pytest.mark.parametrize(("depth", "share"), [(5.0, 0.3), (100.0, 0.1 + 0.2 * np.exp(-95 / 50))])
+def test_the_stated_share_of_the_departure_evolves(depth, share):
+    found = []
+    for seed in range(12):
+        x = np.arctanh(departure_of_pixel(seed=seed, n_days=300)[0].at(depth)[0].astype(float))
+        found.append((x.var(axis=0).mean(), x.var()))
+    within, total = np.mean(found, axis=0)
+    assert within / total == pytest.approx(share, rel=0.25)
+
+
 def test_spread_is_largest_at_middling_moisture_and_of_the_stated_size():
     # Famiglietti et al. (2008): convex upward against the mean over 50 km, largest near 0.19 m3 m-3.
     spread = {}
@@ -503,6 +513,7 @@ def test_outages_come_more_often_in_winter_and_last_as_stated():
     begins = down[1:] & ~down[:-1]
     month = time[1:].month
     winter, summer = (begins[month.isin(months)].sum() for months in ((12, 1, 2), (6, 7, 8)))
+    assert winter > 2.5 * summer
     # The mean of cos(2 pi d / 365.25) over the 90 days around mid-January, and its opposite: 0.9.
     assert winter / summer == pytest.approx((1 + 0.9 * probes.WINTER) / (1 - 0.9 * probes.WINTER), rel=0.12)
     assert begins.sum() / (400 * 20) == pytest.approx(0.5, rel=0.06)
