@@ -270,6 +270,9 @@ def block_limits(
     slope of N whole years by about -1.9 A / N^2 a year) biases b* alike, and the limits make up for it. They may then
     leave b itself out.
 
+    On short records they are too narrow, as few blocks vary less than the years that they stand for: limits of 90 %
+    held the slope of 75 to 80 of 100 made series of five years with a memory of 20 days.
+
     Parameters
     ----------
     y, time, workers, progress

@@ -114,7 +114,7 @@ def seasonal_covariance(table: Floats) -> Floats:
     years = len(table)
     sign = np.nan_to_num(np.sign(table[None, :, :] - table[:, None, :]))  # (i, j, season): y_j - y_i
     n = (~np.isnan(table)).sum(0)
-    rank = np.where(np.isnan(table), (n + 1) / 2, (n + 1 + sign.sum(0)) / 2)
+    rank = (n + 1 + sign.sum(0)) / 2  # a missing value is compared with none and so has the middle rank
     earlier, later = np.triu_indices(years, 1)
     pairs = sign[earlier, later]
     return (pairs.T @ pairs + 4 * rank.T @ rank - years * np.outer(n + 1, n + 1)) / 3

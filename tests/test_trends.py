@@ -481,22 +481,25 @@ def test_deseasonalised_looks_at_six_months_unless_told():
 
 @pytest.mark.parametrize(("block", "season"), [("year", 0.05), (180, 0.0)])
 def test_block_limits_hold_the_slope_of_series_with_memory(block, season):
-    n, slope = 6 * 365, 0.003
-    y = autoregressive(50, n, 20.0, season=season, seed=8) + slope * np.arange(n) / YEAR
+    n, slope = 5 * 365, 0.003
+    y = autoregressive(30, n, 20.0, season=season, seed=8) + slope * np.arange(n) / YEAR
     y[:, 100:160] = NAN
-    got = trends.block_limits(y, None, block=block, n_boot=60, level=0.9)
+    got = trends.block_limits(y, None, block=block, n_boot=30, level=0.9)
     naive = sen_slope(y, level=0.9)
     held, naively = (((x.lower <= slope) & (slope <= x.upper)).mean() for x in (got, naive))
-    assert held > 0.7
+    # The limits are known to be narrow on short records (75 to 80 of 100 at five years), and say so: see `block_limits`.
+    # Three standard deviations of 30 series below that; limits for independent values hold far fewer.
+    assert held > 0.54
     assert naively < 0.5
+    assert held > naively + 0.2
     assert (got.slope == naive.slope).all()
 
 
 def test_blocks_of_a_year_make_up_for_a_season_that_leans():
     # A sine of amplitude 0.05 over four years leans by about -1.9 * 0.05 / 16 = -0.006 a year.
     n = 4 * 365
-    y = autoregressive(20, n, 5.0, standard_deviation=0.005, season=0.05, seed=1)
-    got = trends.block_limits(y, None, n_boot=40, level=0.9)
+    y = autoregressive(8, n, 5.0, standard_deviation=0.005, season=0.05, seed=1)
+    got = trends.block_limits(y, None, n_boot=30, level=0.9)
     assert np.median(got.slope) == pytest.approx(-0.006, abs=0.0015)
     assert (np.abs((got.lower + got.upper) / 2) < 0.0015).all()
 

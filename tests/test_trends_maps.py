@@ -150,10 +150,10 @@ def test_made_series_have_the_memory_that_was_asked_for():
 def test_white_noise_is_rejected_at_the_level_and_memory_far_above_it():
     names = ("original", "annual", "seasonal")
     variants = {name: VARIANTS[name] for name in names}
-    white = rejection_rates(autoregressive(400, 365 * 8, 0.0, seed=1), variants={"original": VARIANTS["original"]})
+    white = rejection_rates(autoregressive(300, 365 * 3, 0.0, seed=1), variants={"original": VARIANTS["original"]})
     assert white["lower"][0] <= 0.05 <= white["upper"][0]
     memory = rejection_rates(
-        autoregressive(150, 365 * 8, 30.0, seed=2), trends=(0.0, 0.02), variants=variants
+        autoregressive(80, 365 * 8, 30.0, seed=2), trends=(0.0, 0.02), variants=variants
     ).set_index(["variant", "trend"])
     assert memory.loc[("original", 0.0), "lower"] > 0.5
     assert memory.loc[("annual", 0.0), "lower"] <= 0.05
