@@ -158,6 +158,20 @@ def test_another_suffix_leaves_nothing(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["a.csv"]
 
 
+def test_a_write_that_fails_leaves_what_was_there(tmp_path, monkeypatch):
+    data = core_sites.read_open(write(tmp_path / "a.csv", OPEN))
+
+    def fails(self, path, **_):
+        path.write_text("half")
+        raise OSError("no space left")
+
+    monkeypatch.setattr(pd.DataFrame, "to_csv", fails)
+    with pytest.raises(OSError, match="no space"):
+        core_sites.write_open(data, tmp_path / "a.csv")
+    assert [p.name for p in tmp_path.iterdir()] == ["a.csv"]
+    assert (tmp_path / "a.csv").read_text() == OPEN
+
+
 # NSIDC-0712 ---------------------------------------------------------------------------------
 
 MATCHUP = "NSIDC-0712_16013603_SMAPL2SMP_T16500_20150401_20180323.txt"
@@ -223,7 +237,7 @@ Station 1, Walnut Gulch
 Yr,Mo,Day,Hr,Min,P,SM,SM,ST,ST
 ,,,,,,0.05,0.2,0.05,0.2
 2013,5,1,0,0,0.0,0.10,0.21,20.5,18
-2013,5,1,0,30,0.0,-99,0.20,-9999,17.5
+2013,5,1,0,30,0.0,-99,0.20,-9999,-17.5
 """
 
 
@@ -232,10 +246,10 @@ def calval(tmp_path):
     """One site of two stations, one with two files, and what belongs to it."""
     data = tmp_path / "1601_WalnutGulch" / "dataqc"
     write(data / "1601001" / "2013a.txt", STATION)
-    later = STATION.replace("2013,5,1,0,30,0.0,-99,0.20,-9999,17.5", "2013,5,1,1,0,0.0,0.09,0.19,21,17.25")
+    later = STATION.replace("2013,5,1,0,30,0.0,-99,0.20,-9999,-17.5", "2013,5,1,1,0,0.0,0.09,0.19,21,17.25")
     write(data / "1601001" / "2013b.txt", later)
     write(data / "1601SF2" / "a.txt", STATION.replace(",ST,ST", "").replace(",0.05,0.2,0.05,0.2", ",0.05,0.05")
-          .replace(",20.5,18", "").replace(",-9999,17.5", ""))  # fmt: skip
+          .replace(",20.5,18", "").replace(",-9999,-17.5", ""))  # fmt: skip
     info = tmp_path / "coresiteinfo" / "16_Walnut"
     write(info / "1601_COORDv02.csv", "PointID,Latitude,Longitude\n1601001,31.72,-110.10\n1601SF2,31.75,-110.2\n")
     write(info / "1601_COORDv03.csv", "PointID,Latitude,Longitude\n1601001,31.73,-110.10\n1601999,31,-110\n")
@@ -258,7 +272,7 @@ def test_the_calval_layout(calval, caplog):
     nan = np.nan
     one = data.sel(station="1601/001")
     np.testing.assert_array_equal(one["soil_moisture"][..., 0], np.float32([[0.1, 0.21], [nan, 0.2], [0.09, 0.19]]))
-    expected = np.float32(273.15 + np.array([[20.5, 18], [nan, 17.5], [21, 17.25]]))
+    expected = np.float32(273.15 + np.array([[20.5, 18], [nan, -17.5], [21, 17.25]]))
     np.testing.assert_array_equal(one["soil_temperature"][..., 0], expected)
     assert data.sizes["probe"] == 2  # SF2 has two columns of moisture at 5 cm
     two = data.sel(station="1601/SF2", depth=5)
@@ -314,7 +328,7 @@ def test_broken_weights_are_named(tmp_path, name, text, message):
     ("old", "new", "message"),
     [
         ("0.20,", "0.2o,", r"2013a\.txt, line 5: SM, column 8: '0.2o' is not a finite number"),
-        ("0.20,-9999,17.5", "0.20,-9999", r"2013a\.txt, line 5: 9 fields, line 2 has 10 names"),
+        ("0.20,-9999,-17.5", "0.20,-9999", r"2013a\.txt, line 5: 9 fields, line 2 has 10 names"),
         ("2013,5,1,0,30", "2013,13,1,0,30", r"2013a\.txt, line 5: year 2013, month 13, .* is no time"),
         ("Yr,", "Year,", r"2013a\.txt, line 2: lacks the columns \['Yr'\]"),
         (",,,,,,0.05", ",,,,,,", r"2013a\.txt, line 3: depth of column 7: '' is not a finite number"),
