@@ -165,7 +165,7 @@ def test_samplings_by_hand():
     n = {}
     for sampling in ("author", "matched"):
         days = comparison.sample(got, "surface", "AL", rules=RULES, sampling=sampling)
-        n[sampling] = {name: int((days.obs.notnull() & x.notnull()).sum()) for name, x in days.products.items()}  # noqa: PD004
+        n[sampling] = {name: int((days.obs.notnull() & x.notnull()).sum()) for name, x in days.products.items()}
     assert n["author"] == {"smap": 3, "lstm": 5, "noah": 4, "comb": 4}
     assert n["matched"] == {"smap": 2, "lstm": 2, "noah": 2, "comb": 2}
     # A product without a value at the site binds no other.
@@ -368,6 +368,8 @@ def test_clusters_and_their_means():
     places = make_series(np.zeros((1, 4)), "2016-01-01", lat=[40.0, 41.0, 43.0, 30.0], lon=[-100.0] * 4)
     assert len(set(comparison.clusters(places, widest_km=112)[["s0", "s1"]])) == 1
     assert len(set(comparison.clusters(places, widest_km=111)[["s0", "s1"]])) == 2
+    number = comparison.clusters(places, widest_km=300)  # s2 is within reach of s1 but not of s0
+    assert number["s0"] == number["s1"] != number["s2"]
     number = comparison.clusters(places, widest_km=334)
     assert number["s0"] == number["s1"] == number["s2"] != number["s3"]
     # A degree of longitude at 60 degrees is half as long.
@@ -405,7 +407,9 @@ def test_drydown_ratio_on_the_same_days():
     obs, fast = soil(8.0), soil(4.0)
     obs[:, 1] = NAN
     obs[-30:, 1] = 0.2
-    passes = (days >= "2015-04-01") & (np.arange(days.size) % 2 == 0)
+    launched = days >= "2015-04-01"
+    passes = launched & (np.arange(days.size) % 2 == 0)
+    obs[launched & ~passes, 0] = 0.4  # probes between the passes must not count beside SMAP
     products = {"ssm_smap": np.where(passes[:, None], fast, NAN), "ssm_lstm": obs, "precipitation": rain}
     got, _ = comparison.collocate(make_series(obs, "2013-01-01"), make_products("2013-01-01", **products))
     table = comparison.drydown(got, rules=RULES, n_boot=50).set_index(["site", "product", "period"])

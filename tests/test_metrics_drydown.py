@@ -103,7 +103,7 @@ def test_unusable_spells_are_left_out():
     assert np.isnan(metrics.efolding_days(values, spells, floor=0.1, least_drop=1.1)).all()
     # A straight line has no end to tend to: its time runs to the end of the search, which is no time.
     line = np.linspace(0.4, 0.399, 20)
-    assert np.isnan(metrics.efolding_days(line, np.array([[0, 19]]), floor=0.0, least_fit=-1)).all()
+    assert np.isnan(metrics.efolding_days(line, np.array([[0, 19]]), floor=0.0, least_fit=-np.inf)).all()
     with pytest.raises(ValueError, match="the series has 20 days"):
         metrics.efolding_days(line, np.array([[0, 20]]))
 
