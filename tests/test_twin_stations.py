@@ -19,6 +19,7 @@ from smapnb.sources import _twin_sites as sites
 from smapnb.sources import _twin_stations as network
 from smapnb.sources import _twin_subpixel as subpixel
 from smapnb.sources import twin
+from smapnb.sources._twin_states import states
 
 FINE_KM = 36032.220840584 / 12 / 1000
 ROOT_ZONE = {"1602", "1603", "1604", "1607", "4801"}
@@ -124,7 +125,7 @@ def test_the_small_case_has_what_was_asked_for(small):
     assert crn.soil_moisture.shape == (1826, 12, 5, 3)
     np.testing.assert_array_equal(crn.depth, [5, 10, 20, 50, 100])
     assert all(len(site) == 5 and site.startswith("9") for site in crn.site.to_numpy())
-    assert all(name.split()[0] == "Twin" and name.split()[1] in sites.states() for name in crn.name.to_numpy())
+    assert all(name.split()[0] == "Twin" and name.split()[1] in states() for name in crn.name.to_numpy())
     assert crn.coastal.dtype == bool
     assert crn.coastal.sum() == 1
     assert core.soil_moisture.dims == ("time", "station", "depth")

@@ -5,11 +5,7 @@ It lays out; it knows no soil moisture. Every draw has a random stream of its ow
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
-from importlib import resources
 
 import numpy as np
 import pandas as pd
@@ -18,6 +14,7 @@ from numpy.typing import NDArray
 
 from smapnb.grid import EaseGrid, unproject
 from smapnb.sources._twin_observers import LAUNCH
+from smapnb.sources._twin_states import states
 from smapnb.sources._twin_weather import TwinError, generator, plane_km
 
 Array = NDArray[np.floating]
@@ -68,62 +65,6 @@ CORE_SITES = (
     CoreSite("0401", "Reynolds Creek", 43.2, -116.8, ("04013602",)),
 )
 
-# Postal codes by the number of the state (FIPS 5-2).
-STATE_CODES = dict(
-    entry.split(":")
-    for entry in [
-        "01:AL",
-        "04:AZ",
-        "05:AR",
-        "06:CA",
-        "08:CO",
-        "09:CT",
-        "10:DE",
-        "11:DC",
-        "12:FL",
-        "13:GA",
-        "16:ID",
-        "17:IL",
-        "18:IN",
-        "19:IA",
-        "20:KS",
-        "21:KY",
-        "22:LA",
-        "23:ME",
-        "24:MD",
-        "25:MA",
-        "26:MI",
-        "27:MN",
-        "28:MS",
-        "29:MO",
-        "30:MT",
-        "31:NE",
-        "32:NV",
-        "33:NH",
-        "34:NJ",
-        "35:NM",
-        "36:NY",
-        "37:NC",
-        "38:ND",
-        "39:OH",
-        "40:OK",
-        "41:OR",
-        "42:PA",
-        "44:RI",
-        "45:SC",
-        "46:SD",
-        "47:TN",
-        "48:TX",
-        "49:UT",
-        "50:VT",
-        "51:VA",
-        "53:WA",
-        "54:WV",
-        "55:WI",
-        "56:WY",
-    ]
-)
-
 
 @dataclass(frozen=True)
 class Place:
@@ -159,14 +100,6 @@ class Plan:
     core: tuple[tuple[CoreSite, Place], ...]
     boxes: tuple[Box, ...]
     crn: tuple[Place, ...]
-
-
-@cache
-def states() -> Mapping[str, shapely.Geometry]:
-    """Outlines of the 48 states and the District of Columbia by postal code, in degrees."""
-    text = resources.files("smapnb").joinpath("data/us_states_conus.geojson").read_text(encoding="utf-8")
-    features = json.loads(text)["features"]
-    return {STATE_CODES[f["properties"]["id"]]: shapely.geometry.shape(f["geometry"]) for f in features}
 
 
 def plan(lon: Array, lat: Array, core_sites: int, crn_sites: int, seed: int) -> Plan:

@@ -24,6 +24,7 @@ from smapnb.sources import _twin_stations as ground_network
 from smapnb.sources._twin_land import Land, green_cover, land
 from smapnb.sources._twin_realism import realism
 from smapnb.sources._twin_soil import Balance, reference_evaporation, root_shares, water_balance
+from smapnb.sources._twin_states import states
 from smapnb.sources._twin_weather import Climate, TwinError, climate, latent_fields, weather
 
 __all__ = ["TwinError", "World", "climate_of", "pixels_of_conus", "realism", "simulate", "simulate_world", "stations"]
@@ -43,11 +44,11 @@ LAYERS_CM = ((0, 5), (5, 10), (10, 20), (20, 50), (50, 100))  # as given out
 @cache
 def pixels_of_conus() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Row, column, longitude, latitude of the pixels: every fourth row and column, centre inside a state."""
-    states = shapely.union_all(list(sites.states().values()))
+    land_mass = shapely.union_all(list(states().values()))
     rows, cols = ([i for i in window if i % 4 == 3] for window in (ROWS, COLUMNS))
     row, col = (axis.ravel() for axis in np.meshgrid(rows, cols, indexing="ij"))
     lon, lat = EaseGrid(36).center(row, col)
-    inside = shapely.contains_xy(states, lon, lat)
+    inside = shapely.contains_xy(land_mass, lon, lat)
     return row[inside], col[inside], lon[inside], lat[inside]
 
 
