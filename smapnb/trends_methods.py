@@ -30,7 +30,7 @@ Ints = NDArray[np.int64]
 
 FEWEST = 3  # below three values var S is that of nothing
 # Months. On 400 made series of 18 years with a memory of 30 and 90 days, six lags raise 8 and 12 % of false alarms at a
-# level of 5 %, all lags 18 and 25 %: far lags add more noise than correlation (book/trends.md).
+# level of 5 %, all lags 18 and 24 %: far lags add more noise than correlation (book/trends.md).
 DESEASONALISED_LAGS = 6
 
 
@@ -138,7 +138,9 @@ def _deseasonalised(axis: Axis, y: Floats, settings: Settings) -> Result:
     first = score(axis.series(y))
     if first.reason:
         return first
-    anomalies = axis.anomalies(y, first.slope)
+    # The slope of pairs of the same month: that of all days leans with the season.
+    seasonal = _within_seasons(*_seasons(axis, y, settings))[0].slope
+    anomalies = axis.anomalies(y, first.slope if np.isnan(seasonal) else seasonal)
     if settings.lags is None:
         settings = replace(settings, lags=DESEASONALISED_LAGS)
     return _corrected(axis.blocks(anomalies, axis.months()[0], settings.least_valid), settings)

@@ -470,6 +470,13 @@ def test_deseasonalised_removes_season_and_keeps_trend():
     assert got.n == 144 - 18
 
 
+def test_deseasonalised_does_not_take_the_trend_of_incomplete_years_for_season():
+    days = pd.date_range("2004-04-01", "2007-10-15")
+    year = np.arange(days.size) / YEAR
+    y = 0.2 + 0.02 * year + 0.1 * np.sin(2 * np.pi * year)
+    assert mann_kendall(y, days, "deseasonalised").slope == pytest.approx(0.02, rel=0.01)
+
+
 def test_deseasonalised_looks_at_six_months_unless_told():
     y = soil(365 * 8, memory=60.0)
     default, six, every = (mann_kendall(y, None, "deseasonalised", lags=k).factor for k in (None, 6, 10**6))
@@ -487,7 +494,7 @@ def test_block_limits_hold_the_slope_of_series_with_memory(block, season):
     got = trends.block_limits(y, None, block=block, n_boot=30, level=0.9)
     naive = sen_slope(y, level=0.9)
     held, naively = (((x.lower <= slope) & (slope <= x.upper)).mean() for x in (got, naive))
-    # The limits are known to be narrow on short records (75 to 80 of 100 at five years), and say so: see `block_limits`.
+    # The limits are narrow on short records (75 to 80 of 100 at five years), as `block_limits` says.
     # Three standard deviations of 30 series below that; limits for independent values hold far fewer.
     assert held > 0.54
     assert naively < 0.5
