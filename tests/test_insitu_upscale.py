@@ -32,6 +32,8 @@ def test_by_hand():
     # 0.5 * 0.0081 + 0.3 * 0.0001 + 0.2 * 0.0441 = 0.0129; over 1 - 0.38.
     variance = 0.0129 / 0.62
     assert out["error"][0].item() == pytest.approx(np.sqrt(0.38 * variance))
+    # Cubes of weights 0.125 + 0.027 + 0.008 = 0.16: 0.62^2 / (0.38 - 0.32 + 0.38^2) degrees of freedom.
+    assert out["degrees_of_freedom"][0].item() == pytest.approx(0.3844 / 0.2044)
     # Two stations have one degree of freedom, whatever their weights: day 2, weights 5/7 and 2/7, difference 0.3.
     assert out["degrees_of_freedom"][1].item() == pytest.approx(1)
     assert out["error"][1].item() == pytest.approx(0.3 / np.sqrt(2) * np.sqrt((25 + 4) / 49))
@@ -55,9 +57,10 @@ def test_the_coverage_rule():
     np.testing.assert_allclose(insitu.upscale(theta, third)["value"], [NAN, 0.3])
     np.testing.assert_allclose(insitu.upscale(theta, third, least_coverage=0.2)["value"], [0.1, 0.3])
     np.testing.assert_allclose(insitu.upscale(theta, third, least_coverage=0.9)["value"], [NAN, NAN])
-    # Exactly half is kept, though its weights do not sum to exactly a half.
-    ten = stations([[0.1] * 5 + [NAN] * 5])
-    np.testing.assert_allclose(insitu.upscale(ten, [0.1] * 5 + [0.3, 0.05, 0.05, 0.05, 0.05])["value"], [0.1])
+    # Half of the pixel is kept, where its weights sum to a half but for rounding.
+    for less, expected in ((1e-12, 0.1), (1e-6, NAN)):
+        half = insitu.upscale(stations([[0.1, NAN]]), [0.5 - less, 0.5 + less])
+        np.testing.assert_allclose(half["value"], [expected])
 
 
 def test_variance_is_pooled_over_days_and_gaps_of_the_calendar():
