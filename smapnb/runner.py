@@ -30,6 +30,8 @@ from tqdm import tqdm
 from smapnb.profile import Profile, find, load, run_folder
 
 KERNEL = "smapnb-run"
+# Tag of a cell that needs a file or folder of the run, which an earlier notebook writes where the data hold it.
+NEEDS = "needs:"
 # debugpy warns about frozen modules in each kernel; a backend set for the parent would swallow the figures.
 KERNEL_ENVIRONMENT = {
     "PYDEVD_DISABLE_FILE_VALIDATION": "1",
@@ -71,7 +73,8 @@ def run(
     Returns
     -------
     list of Path
-        The executed notebooks. ``runs/<name>/provenance.json`` says what made each of them.
+        The notebooks' results. ``runs/<name>/provenance.json`` says what made each of them. A notebook with a cell
+        tagged ``needs:<path in the run's folder>`` that is not there is not executed: its result is one line saying so.
 
     Raises
     ------
@@ -95,8 +98,12 @@ def run(
             bar.set_description(source.stem)
             status = "failed"
             try:
-                _execute(loaded[source], parameters, targets[source], manager, progress)
-                status = "done"
+                lacking = _lacking(loaded[source], folder)
+                if lacking:
+                    _leave_out(loaded[source], lacking, targets[source])
+                else:
+                    _execute(loaded[source], parameters, targets[source], manager, progress)
+                status = "left out" if lacking else "done"
             finally:
                 _finish_record(folder / "provenance.json", record, targets[source], status)
     return list(targets.values())
@@ -141,6 +148,26 @@ def _read(source: Path, parameters: dict[str, Any]) -> nbformat.NotebookNode:
         "version": papermill.__version__,
     }
     return notebook
+
+
+def _lacking(notebook: nbformat.NotebookNode, folder: Path) -> list[str]:
+    """Name what the notebook needs of the run and does not find."""
+    tags = [tag for cell in notebook.cells for tag in cell.metadata.get("tags", [])]
+    needed = [tag.removeprefix(NEEDS) for tag in tags if tag.startswith(NEEDS)]
+    return [name for name in needed if not (folder / name).exists()]
+
+
+def _leave_out(notebook: nbformat.NotebookNode, lacking: list[str], target: Path) -> None:
+    """Write the notebook's title, and in one line why it has nothing more."""
+    title = notebook.cells[0].source.partition("\n")[0]
+    line = f"Not run: this run has no {', '.join(f'`{name}`' for name in lacking)}; the data at hand do not hold it."
+    left = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(f"{title}\n\n{line}")])
+    left.metadata = notebook.metadata
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_suffix(".partial")
+    nbformat.write(left, partial)
+    partial.replace(target)
+    tqdm.write(f"{target.stem}: {line}", file=sys.stderr)
 
 
 @contextmanager

@@ -178,3 +178,33 @@ def test_provenance_and_default_parameters_are_recorded(workplace):
     metadata = nbformat.read(path, 4).metadata.papermill
     assert set(metadata["default_parameters"]) == {"profile", "overrides"}
     assert metadata["parameters"] == {"profile": "smoke", "overrides": {"name": "other"}}
+
+
+NEEDY = """# %% [markdown]
+# # Title of it
+#
+# More.
+
+# %% tags=["parameters"]
+profile = "smoke"
+overrides = {}
+
+# %% tags=["needs:stations.zarr/core"]
+print("ran")
+"""
+
+
+def test_a_notebook_whose_need_is_not_there_is_left_out(tmp_path, monkeypatch):
+    monkeypatch.setenv("SMAPNB_RUNS", str(tmp_path / "runs"))
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "notebooks" / "01_needy.py").write_text(NEEDY, encoding="utf-8")
+    (path,) = runner.run("smoke", notebooks=tmp_path / "notebooks", profiles=PROFILES, progress=False)
+    cells = nbformat.read(path, as_version=4).cells
+    assert [cell.cell_type for cell in cells] == ["markdown"]
+    assert cells[0].source.startswith("# Title of it\n\nNot run: this run has no `stations.zarr/core`")
+    record = json.loads((path.parents[1] / "provenance.json").read_text(encoding="utf-8"))
+    assert record["notebooks"]["01_needy"]["status"] == "left out"
+
+    (path.parents[1] / "stations.zarr" / "core").mkdir(parents=True)
+    (path,) = runner.run("smoke", notebooks=tmp_path / "notebooks", profiles=PROFILES, progress=False)
+    assert "ran" in nbformat.read(path, as_version=4).cells[-1].outputs[0].text
