@@ -122,8 +122,8 @@ class Evaluation(Period):
 class Stations(_Section):
     """What stands in the ground. The real sample takes every station that lies in the folder of the data."""
 
-    core_sites: Annotated[int, Field(ge=0, le=9)] = Field(9, description="dense sites, of the twin only")
-    crn_sites: Annotated[int, Field(ge=0)] = Field(110, description="sites of the sparse network, of the twin only")
+    core_sites: Annotated[int, Field(ge=0, le=9)] = Field(default=9, description="dense sites, of the twin only")
+    crn_sites: Annotated[int, Field(ge=0, le=999)] = Field(default=110, description="sparse sites, of the twin only")
     bootstrap_samples: Positive = 500
     block_days: Positive = 30
 
@@ -153,7 +153,7 @@ class Profile(_Section):
     training: Training
     hindcast: Hindcast
     evaluation: Evaluation
-    stations: Stations = Field(default_factory=Stations)
+    stations: Stations = Stations()
     one_year_test: OneYearTest | None = None
 
     @property

@@ -20,8 +20,8 @@ CUBE = ("time", "pixel")
 STATIC = ("pixel",)
 PROFILE = ("time", "pixel", "depth")
 PIXEL_COORDINATES = ("row", "col", "lat", "lon")
-# Where a place is not a pixel: a site of a sparse network, or a station of a dense one.
-PLACES = ("site", "station")
+# Where a place is not a cell of the grid: a site of a sparse network, a station of a dense one, a box over such.
+PLACES = ("site", "station", "reference_pixel")
 PLACE_COORDINATES = ("lat", "lon")
 
 
@@ -105,6 +105,7 @@ _ROWS = [
     _moisture("ssm_insitu_error", "sampling error of in-situ surface soil moisture", "in_situ"),
     _moisture("rzsm_insitu_error", "sampling error of in-situ root-zone soil moisture", "in_situ"),
     Variable("coverage", "1", "part of the pixel covered by stations that operate", (0, 1), "in_situ"),
+    Variable("degrees_of_freedom", "1", "degrees of freedom of the sampling error", (0, 1000), "in_situ"),
     # Combinations.
     _moisture("ssm_comb", "mean of LSTM and Noah, surface soil moisture", "combination"),
     _moisture("rzsm_comb", "mean of LSTM and Noah, root-zone soil moisture", "combination"),

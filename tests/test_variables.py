@@ -128,7 +128,11 @@ def test_what_breaks_the_table_is_named(broken, message):
 def test_a_site_or_station_stands_where_a_pixel_stands(place, probes):
     dims = ("time", place, "depth") + (("probe",) if probes else ())
     values = np.full((3, 2, 1) + ((probes,) if probes else ()), 0.3, np.float32)
-    coords = {"time": pd.date_range("2015-04-01", periods=3), "lat": (place, [40.0, 41.0]), "lon": (place, [-99.0, -98])}
+    coords = {
+        "time": pd.date_range("2015-04-01", periods=3),
+        "lat": (place, [40.0, 41.0]),
+        "lon": (place, [-99.0, -98]),
+    }
     ground = variables.describe(xr.Dataset({"soil_moisture": (dims, values)}, coords))
     assert check(ground, "here").loc["soil_moisture", "n"] == values.size
     with pytest.raises(SchemaError, match=f"here: {place} lacks the coordinates .*'lon'"):

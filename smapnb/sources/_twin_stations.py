@@ -254,7 +254,5 @@ def _finish(dataset: xr.Dataset, group: str, seed: int) -> xr.Dataset:
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         smapnb_version=__version__,
     )
-    # The table knows a place as a site; a reference pixel is a place like any other.
-    as_sites = dataset.drop_vars("site").rename(reference_pixel="site") if group == "truth" else dataset
-    variables.check(as_sites, f"twin, {group}")
+    variables.check(dataset, f"twin, {group}")
     return dataset

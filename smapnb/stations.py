@@ -1,0 +1,182 @@
+"""What stands in the ground to one stations.zarr: a sparse network, dense core sites, the pixels of the latter.
+
+It reads a profile's source, brings everything to days and writes groups; it applies no rule of quality and averages no
+stations: `smapnb.insitu` does. A store that is only partly written is never found under its name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+import smapnb
+from smapnb import grid, insitu, variables
+from smapnb import profile as profiles
+from smapnb.profile import Profile
+from smapnb.sources import core_sites, twin, uscrn
+
+log = logging.getLogger(__name__)
+
+GROUPS = ("crn", "core", "reference_pixels", "truth")
+IDENTITY = "identity"
+CORE_FOLDER, GULCH_FOLDER, CRN_FOLDER = "core_sites", "walnut_gulch", "uscrn"
+LEAST_OF_A_DAY = 0.5  # part of a day's records that a daily mean needs
+
+
+class StationsError(RuntimeError):
+    """There are no stations, or the store of them is not there."""
+
+
+def build(profile: Profile, path: str | Path, data_root: str | Path | None = None) -> Path:
+    """Write the stations of a profile, or keep the store that is there if it was made from the same.
+
+    The twin has stations of its own. A real sample takes what lies in the folder of the data: ``uscrn/`` (files of the
+    Climate Reference Network and stations.tsv), ``walnut_gulch/`` (the public sensors of that core site) and
+    ``core_sites/`` (dense sites in the open layout of `smapnb.sources.core_sites`).
+
+    Parameters
+    ----------
+    profile : Profile
+        Its sections ``data`` and ``stations``.
+    path : str or Path
+        The store, as ``runs/<name>/stations.zarr``.
+    data_root : str or Path, optional
+        Folder of the real data; default `smapnb.profile.data_root`.
+
+    Returns
+    -------
+    Path
+        `path`, a Zarr store with the groups ``crn`` (time, site, depth[, probe]), ``core`` (time, station, depth),
+        ``reference_pixels`` (reference_pixel) and, for the twin, ``truth`` (time, reference_pixel, depth); a group that
+        the source does not have is not there.
+    """
+    path = Path(path)
+    root = None if profile.synthetic else Path(data_root or profiles.data_root())
+    identity = _identity(profile, root)
+    if _is_from(path, identity):
+        return path
+    groups = _twin(profile) if root is None else _real(root)
+    if not groups:
+        log.warning("no stations in %s: it has none of %s/, %s/, %s/", root, CRN_FOLDER, GULCH_FOLDER, CORE_FOLDER)
+    partial = path.with_name(f"{path.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    xr.Dataset(attrs={IDENTITY: identity}).to_zarr(partial, mode="w", zarr_format=3, consolidated=False)
+    for name, dataset in groups.items():
+        _write(dataset, partial, name, profile)
+    shutil.rmtree(path, ignore_errors=True)
+    partial.rename(path)
+    return path
+
+
+def open_stations(path: str | Path) -> dict[str, xr.Dataset]:
+    """Open the groups that a store has, lazily, by name.
+
+    Raises
+    ------
+    StationsError
+        No store at `path`.
+    """
+    path = Path(path)
+    if not (path / "zarr.json").is_file():
+        raise StationsError(f"no stations at {path}: notebook 01 writes them")
+    found = [name for name in GROUPS if (path / name / "zarr.json").is_file()]
+    return {name: xr.open_zarr(path, group=name, consolidated=False, chunks={}) for name in found}
+
+
+def _twin(profile: Profile) -> dict[str, xr.Dataset]:
+    data, asked = profile.data, profile.stations
+    return twin.stations(
+        data.start,
+        data.end,
+        data.pixels,
+        seed=data.twin_seed,
+        core_sites=asked.core_sites,
+        crn_sites=asked.crn_sites,
+    )
+
+
+def _real(root: Path) -> dict[str, xr.Dataset]:
+    groups = {}
+    if (root / CRN_FOLDER).is_dir():
+        groups["crn"] = uscrn.open_folder(root / CRN_FOLDER)
+    dense = [_daily(core_sites.open_walnut_gulch(root / GULCH_FOLDER))] if (root / GULCH_FOLDER).is_dir() else []
+    files = sorted(p for p in (root / CORE_FOLDER).glob("*") if p.suffix in {".csv", ".parquet"})
+    dense += [_daily(core_sites.read_open(file)) for file in files]
+    if dense:
+        groups["core"] = dense[0] if len(dense) == 1 else xr.concat(dense, "station", join="outer")
+        groups["reference_pixels"] = _pixels_of(groups["core"])
+    return groups
+
+
+def _daily(records: xr.Dataset) -> xr.Dataset:
+    """Bring a dense site's records to UTC days."""
+    names = ("soil_moisture", "soil_temperature")
+    means = {n: insitu.daily_mean(records[n], least_fraction=LEAST_OF_A_DAY) for n in names if n in records}
+    return variables.describe(xr.Dataset(means).assign_attrs({**records.attrs, "day": "UTC day"}))
+
+
+def _pixels_of(core: xr.Dataset) -> xr.Dataset:
+    """Give the cells of the 36-km grid that hold at least one station, one reference pixel each.
+
+    Ids follow the calibration and validation scheme, site, grid, number; the numbers are ours.
+    """
+    ease = grid.EaseGrid(36)
+    places = pd.DataFrame({c: core[c].to_numpy() for c in ("site", "site_name", "lat", "lon")})
+    places["row"], places["col"] = ease.cell(places["lon"].to_numpy(), places["lat"].to_numpy())
+    cells = places.groupby(["site", "site_name", "row", "col"]).size().sort_values(ascending=False).reset_index()
+    cells["number"] = cells.groupby("site").cumcount() + 1
+    lon, lat = ease.center(cells["row"].to_numpy(), cells["col"].to_numpy())
+    x_min, y_min, x_max, y_max = ease.bounds(cells["row"].to_numpy(), cells["col"].to_numpy())
+    columns = {"x_min": x_min, "x_max": x_max, "y_min": y_min, "y_max": y_max, "lat": lat, "lon": lon}
+    names = [f"{site}36{number:02d}" for site, number in zip(cells["site"], cells["number"], strict=True)]
+    columns |= {"site": cells["site"].to_numpy(), "site_name": cells["site_name"].to_numpy()}
+    dim = "reference_pixel"
+    return xr.Dataset(coords={dim: names} | {name: (dim, np.asarray(v)) for name, v in columns.items()})
+
+
+def _write(dataset: xr.Dataset, partial: Path, group: str, profile: Profile) -> None:
+    if "soil_moisture" in dataset:
+        variables.check(dataset, f"stations, {group}")
+    attrs = {
+        "profile": profile.name,
+        "synthetic": str(profile.synthetic).lower(),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "smapnb_version": smapnb.__version__,
+    }
+    dataset = dataset.assign_attrs({**dataset.attrs, **attrs})
+    texts = {name: c for name, c in dataset.coords.items() if c.dtype.kind == "U"}  # Zarr 3 has no such type yet
+    dataset = dataset.assign_coords({n: (c.dims, c.to_numpy().astype(object), c.attrs) for n, c in texts.items()})
+    for name in dataset.variables:  # what the files were encoded with is nothing to this store
+        dataset[name].encoding = {}
+    dataset.to_zarr(partial, group=group, mode="a", zarr_format=3, consolidated=False)
+
+
+def _identity(profile: Profile, root: Path | None) -> str:
+    """Name what a store is made of: sections of the profile, files of the source, and the code that reads them."""
+    digest = hashlib.sha256()
+    package = Path(__file__).parent
+    code = [Path(__file__), *sorted(package.glob("insitu*.py"))]
+    code += sorted((package / "sources").glob("*twin*.py" if root is None else "*.py"))
+    folders = [root / name for name in (CRN_FOLDER, GULCH_FOLDER, CORE_FOLDER)] if root else []
+    for file in code + [p for folder in folders for p in sorted(folder.rglob("*")) if p.is_file()]:
+        digest.update(file.name.encode())
+        digest.update(file.read_bytes())
+    data = profile.data.model_dump(mode="json") if root is None else {}
+    sites = {"core": profile.stations.core_sites, "crn": profile.stations.crn_sites} if root is None else {}
+    return json.dumps({"data": data, "stations": sites, "sha256": digest.hexdigest()})
+
+
+def _is_from(path: Path, identity: str) -> bool:
+    try:
+        open_stations(path)
+    except StationsError:
+        return False
+    return xr.open_zarr(path, consolidated=False).attrs.get(IDENTITY) == identity
