@@ -32,7 +32,9 @@ from smapnb.comparison_sampling import (
     quantities,
     sample,
 )
+from smapnb.comparison_shape import shape
 from smapnb.comparison_tables import cluster_mean, clusters, effect, site_means
+from smapnb.comparison_views import drydown_scores, site_values
 
 __all__ = [
     "ALL_PRODUCTS",
@@ -45,12 +47,15 @@ __all__ = [
     "collocate",
     "differences",
     "drydown",
+    "drydown_scores",
     "effect",
     "periods",
     "sample",
     "scores",
     "seasonal_scores",
+    "shape",
     "site_means",
+    "site_values",
 ]
 
 log = logging.getLogger(__name__)

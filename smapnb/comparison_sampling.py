@@ -15,9 +15,9 @@ import xarray as xr
 
 from smapnb import rules as rule_sets
 from smapnb.comparison_collocate import PRODUCTS, product
+from smapnb.rules import LAUNCH
 from smapnb.variables import TARGETS
 
-LAUNCH = "2015-04-01"  # first day of SMAP data
 PERIODS = ("PL", "AL")
 SAMPLINGS = ("author", "matched")
 ALL_PRODUCTS = ("smap", "lstm", "noah", "comb", "vic", "noah_vic", "lstm_vic")

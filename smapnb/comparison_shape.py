@@ -13,6 +13,7 @@ from smapnb.comparison_sampling import PERIODS, known, quantities, sample
 
 LOW, HIGH = 0.05, 0.95
 WINTER = (12, 1, 2)
+FARTHEST = 3  # days between two values whose difference is still a change
 FEWEST = 30  # values without which there is no number
 
 
@@ -31,11 +32,11 @@ def shape(collocated: xr.Dataset, *, rules: str) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        Columns ``site, group, quantity, product, period, metric, value, lower, upper, n, rules, synthetic``; `product` is
-        also ``insitu``. Metrics, in m3 m-3: ``low`` and ``high`` (5 and 95 % quantile of the anomaly), ``daily_change``
-        (standard deviation of the change between consecutive days; of SMAP, between its days, divided by the root of
-        the days between) and ``winter_daily_change`` (December to February); and the parts ``missing`` and
-        ``winter_missing`` of the in-situ days on which the series has no value. No limits: `lower` and `upper` are NaN.
+        Columns ``site, group, quantity, product, period, metric, value, lower, upper, n, rules, synthetic``;
+        `product` is also ``insitu``. Metrics, in m3 m-3: ``low`` and ``high`` (5 and 95 % quantile of the anomaly),
+        ``daily_change`` (standard deviation of the change between consecutive days; of SMAP, between its days, divided
+        by the root of the days between) and ``winter_daily_change`` (December to February); and the parts ``missing``
+        and ``winter_missing`` of the in-situ days on which the series has no value. `lower` and `upper` are NaN.
     """
     blocks = []
     for quantity in quantities(collocated):
@@ -48,26 +49,25 @@ def shape(collocated: xr.Dataset, *, rules: str) -> pd.DataFrame:
                 blocks.append(rows.assign(quantity=quantity, period=period, product=name))
     columns = ["site", "group", "quantity", "product", "period", "metric", "value", "lower", "upper", "n"]
     table = pd.concat(blocks, ignore_index=True) if blocks else pd.DataFrame(columns=columns)
-    labels = {"lower": np.nan, "upper": np.nan, "rules": rules}
-    labels |= {"synthetic": collocated.attrs.get("synthetic", "false")}
-    return table.assign(**labels)[[*columns, "rules", "synthetic"]]
+    synthetic = collocated.attrs.get("synthetic", "false")
+    return table.assign(lower=np.nan, upper=np.nan, rules=rules, synthetic=synthetic)[[*columns, "rules", "synthetic"]]
 
 
 def _describe(values: xr.DataArray, obs: xr.DataArray, site: str) -> pd.DataFrame:
     """Rows of one series at one site."""
-    days = obs.indexes["time"]
+    days = pd.DatetimeIndex(obs.indexes["time"])
     there = obs.sel(site=site).notnull().to_numpy()
     series = pd.Series(values.sel(site=site).to_numpy().astype(np.float64), days).where(there)
     anomaly = (series - series.mean()).dropna()
     winter = np.isin(days.month, WINTER)
-    cold = np.isin(anomaly.index.month, WINTER)
-    change = anomaly.diff() / np.sqrt(anomaly.index.to_series().diff().dt.days)
-    change = change[anomaly.index.to_series().diff().dt.days <= 3]
+    apart = anomaly.index.to_series().diff().dt.days
+    change = (anomaly.diff() / np.sqrt(apart))[apart <= FARTHEST]
+    cold_change = change[np.isin(pd.DatetimeIndex(change.index).month, WINTER)]
     rows = {
         "low": (anomaly.quantile(LOW), len(anomaly)),
         "high": (anomaly.quantile(HIGH), len(anomaly)),
         "daily_change": (change.std(), len(change)),
-        "winter_daily_change": (change[np.isin(change.index.month, WINTER)].std(), int(cold.sum())),
+        "winter_daily_change": (cold_change.std(), len(cold_change)),
         "missing": (_missing(series, there), int(there.sum())),
         "winter_missing": (_missing(series, there & winter), int((there & winter).sum())),
     }
@@ -79,5 +79,3 @@ def _describe(values: xr.DataArray, obs: xr.DataArray, site: str) -> pd.DataFram
 
 def _missing(series: pd.Series, days: np.ndarray) -> float:
     return float(series[days].isna().mean()) if days.any() else np.nan
-
-

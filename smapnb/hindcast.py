@@ -104,6 +104,19 @@ def run(cube: xr.Dataset, profile: Run, folder: Path, path: Path, *, progress: b
     part.replace(path)
     _progress(part).unlink()
     shutil.rmtree(old, ignore_errors=True)
+    return open_hindcast(path)
+
+
+def open_hindcast(path: str | Path) -> xr.Dataset:
+    """Open a finished hindcast lazily, (time, pixel).
+
+    Raises
+    ------
+    HindcastError
+        There is none at `path`.
+    """
+    if not (Path(path) / "zarr.json").is_file():
+        raise HindcastError(f"no hindcast at {path}: notebook 03 writes it")
     return xr.open_zarr(path, consolidated=False)
 
 

@@ -21,6 +21,7 @@ from smapnb.grid import project, unproject
 from smapnb.insitu_exclusions import DEPTHS, LAUNCH, crn_exclusions, kept
 from smapnb.insitu_layers import chosen, depth_weights, root_zone
 from smapnb.insitu_quality import average_probes, daily_mean, quality
+from smapnb.insitu_tables import station_table, upscaling_table
 from smapnb.insitu_thiessen import ThiessenError, thiessen_polygons, thiessen_weights, true_scale
 from smapnb.insitu_upscale import limits, upscale
 from smapnb.rules import Rules
@@ -39,10 +40,13 @@ __all__ = [
     "pixel_stations",
     "quality",
     "root_zone",
+    "site_limits",
+    "station_table",
     "thiessen_polygons",
     "thiessen_weights",
     "true_scale",
     "upscale",
+    "upscaling_table",
 ]
 
 log = logging.getLogger(__name__)
@@ -91,8 +95,8 @@ def core_series(
     xarray.Dataset, (time, site)
         ``site`` is the reference pixel, with ``lat, lon, name, group`` (id of the core site), ``n_stations`` and
         ``n_stations_rootzone``; float32 ``ssm_insitu, rzsm_insitu``, their ``_error`` (NaN from one station alone) and
-        ``coverage`` (surface). A pixel without such stations is NaN. Attribute ``quality``: JSON of what each rule
-        removed.
+        ``coverage`` and ``degrees_of_freedom`` (surface). A pixel without such stations is NaN. Attribute ``quality``:
+        JSON of what each rule removed.
 
     Raises
     ------
@@ -110,7 +114,7 @@ def core_series(
     )
     measured = raw.count("time").to_numpy() > 0  # (station, depth); before quality: a frozen probe is still there
     layers = {"surface": _surface(clean, measured), "rootzone": _rootzone(clean, measured, rule)}
-    columns: dict[str, list[NDArray]] = {name: [] for name in ("value", "error", "coverage", "n")}
+    columns: dict[str, list[NDArray]] = {name: [] for name in ("value", "error", "freedom", "coverage", "n")}
     columns |= {f"{name}_rootzone": [] for name in columns}
     for index, pixel in enumerate(pixels):
         box = reference_pixels.isel(reference_pixel=index)
@@ -124,6 +128,12 @@ def core_series(
     out = _site_series(core, reference_pixels, {name: np.array(parts) for name, parts in columns.items()})
     attrs = {"rules": rule.name, "quality": json.dumps(removed.reset_index().to_dict("list"))}
     return out.assign_attrs({**core.attrs, **attrs})
+
+
+def site_limits(series: xr.Dataset, level: float = 0.95) -> xr.DataArray:
+    """Give the limits of the surface mean of each reference pixel, (time, site, limit), as `limits` does."""
+    parts = {"value": "ssm_insitu", "error": "ssm_insitu_error", "degrees_of_freedom": "degrees_of_freedom"}
+    return limits(xr.Dataset({name: series[own] for name, own in parts.items()}), level)
 
 
 def crn_series(
@@ -285,7 +295,8 @@ def _one_pixel(
     if not taken.any():
         log.warning("%s: no station", where)
         nothing = np.full(theta.sizes["time"], np.nan)
-        return {"value": nothing, "error": nothing, "coverage": np.zeros_like(nothing), "n": np.array(0)}
+        gaps = dict.fromkeys(("value", "error", "freedom"), nothing)
+        return {**gaps, "coverage": np.zeros_like(nothing), "n": np.array(0)}
     chosen_theta = theta.isel(station=np.flatnonzero(taken)).drop_vars("has")
     if provided is None:
         x, y, cell, _ = _plane(core, box, taken)
@@ -295,7 +306,8 @@ def _one_pixel(
         without = set(core["station"].to_numpy().astype(str)[named & ~has].tolist())
         shares = {name: share for name, share in provided.items() if name not in without}
         result = upscale(chosen_theta, provider_weights=shares)
-    return {name: result[name].to_numpy() for name in ("value", "error", "coverage")} | {"n": np.array(taken.sum())}
+    taken_over = {"value": "value", "error": "error", "freedom": "degrees_of_freedom", "coverage": "coverage"}
+    return {name: result[own].to_numpy() for name, own in taken_over.items()} | {"n": np.array(taken.sum())}
 
 
 def _site_series(core: xr.Dataset, pixels: xr.Dataset, columns: dict[str, NDArray]) -> xr.Dataset:
@@ -308,6 +320,7 @@ def _site_series(core: xr.Dataset, pixels: xr.Dataset, columns: dict[str, NDArra
         "ssm_insitu_error": "error",
         "rzsm_insitu_error": "error_rootzone",
         "coverage": "coverage",
+        "degrees_of_freedom": "freedom",
     }
     data = {name: (("time", "site"), columns[source].T.astype(np.float32)) for name, source in names.items()}
     labels = {"time": core["time"].to_numpy(), "site": pixels["reference_pixel"].to_numpy().astype(str)}

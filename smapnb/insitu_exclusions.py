@@ -13,9 +13,8 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from smapnb.insitu_layers import chosen
-from smapnb.rules import Rules
+from smapnb.rules import LAUNCH, Rules
 
-LAUNCH = "2015-04-01"  # first day of SMAP's record
 DEPTHS = (5.0, 10.0, 20.0, 50.0, 100.0)  # cm, of the World Meteorological Organization, at a full CRN site
 DAYS_A_YEAR = 365.25
 

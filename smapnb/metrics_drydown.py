@@ -165,8 +165,11 @@ def _shared_floor(theta: Floats, seen: NDArray[np.bool_], highest: float) -> flo
     """Floor with the least sum of squares over all spells, each with its own best A and tau; gaps of `theta` are 0.
 
     The sum of squares of a spell needs only sums over its days, whatever the floor, so they are made once for all
-    times of the coarse search; between those the best is taken from a parabola.
+    times of the coarse search; between those the best is taken from a parabola. A product that is not above zero half
+    of the time, as an untrained one, has its median for a floor.
     """
+    if highest <= 0:
+        return highest
     falls, ones, power = theta @ CURVES, seen @ CURVES, seen @ CURVES**2  # (spell, time)
     n, total, squares = seen.sum(), theta.sum(), (theta**2).sum()
     rows = np.arange(len(theta))

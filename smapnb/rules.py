@@ -16,6 +16,9 @@ from typing import Literal
 
 import pandas as pd
 
+# First day of SMAP's record, and of the period after launch, under both sets.
+LAUNCH = "2015-04-01"
+
 
 @dataclass(frozen=True)
 class Rules:
@@ -81,7 +84,7 @@ PLACES = {
     "core_unknown_temperature": ("core record without soil temperature", "not stated", "files *_0D"),
     "crn_coldest": ("coldest soil kept, CRN (°C)", "Sec. II-C, as at the core sites", "Figs. 7 and 8: T <= 0 dropped"),
     "crn_coldest_kept": ("record at exactly that temperature kept", "Sec. II-C: lower than", "Figs. 7 and 8: T <= 0"),
-    "bottom_layer": ("lowest layer of the root zone", "Sec. II-C: 100 - (d1 + d2) / 2", "d2w_rootzone"),
+    "bottom_layer": ("lowest layer of the root zone", "Sec. II-C: 100 - (d[n-1] + d[n]) / 2", "d2w_rootzone"),
     "after_launch_end": ("last day of the AL period", "Sec. II-C", "splitSiteTS"),
     "sampling": ("days on which AL is scored", "not stated; ours: matched", "statCal_hindcast: each on its own days"),
     "crn_farthest": ("farthest pixel centre, CRN (degrees)", "not stated", "maps and boxes: 0.5"),

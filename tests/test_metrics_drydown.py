@@ -134,3 +134,9 @@ def test_places_gaps_of_the_calendar_and_reasons():
     np.testing.assert_allclose(own["drydown_days"][0], 5, rtol=0.02)
     with pytest.raises(ValueError, match="precipitation does not fit ssm"):
         metrics.drydown_days(values, rains.assign_coords(site=["a", "b", "x"]))
+
+
+def test_a_series_below_zero_does_not_stop_the_fit():
+    values = -0.2 + 0.1 * np.exp(-np.arange(60) / 8.0)
+    tau = metrics.efolding_days(values, np.array([[0, 29], [30, 59]]))
+    assert tau.shape == (2,)

@@ -75,7 +75,7 @@ def test_site_maps_put_each_metric_in_a_column_under_one_bar(sites):
         np.testing.assert_allclose(drawn.get_offsets(), np.column_stack([known["lon"], known["lat"]]))
         np.testing.assert_allclose(drawn.get_array(), known)
         assert drawn.get_clim() == ((0, 0.1) if values.name == "ubrmse" else (0, 1))
-        absent = values[values.isnull().to_numpy()]  # noqa: PD003
+        absent = values[values.isnull().to_numpy()]
         np.testing.assert_allclose(
             [c.get_offsets()[0] for c in crosses], list(zip(absent["lon"], absent["lat"], strict=True))
         )
