@@ -16,7 +16,7 @@
 import numpy as np
 import pandas as pd
 
-from smapnb import cube, plot, train
+from smapnb import cube, plot, stations, train
 from smapnb.batch import Scaler
 from smapnb.profile import data_root, load, run_folder, variable
 from smapnb.sources import authors_csv, twin
@@ -36,7 +36,8 @@ overrides = {}
 
 # %%
 settings = load(profile, overrides)
-path = cube.build(settings, run_folder(settings.name) / "cube.zarr")
+folder = run_folder(settings.name)
+path = cube.build(settings, folder / "cube.zarr")
 data = cube.open_cube(path)
 targets = [variable(quantity, "smap") for quantity in settings.targets]
 smap = data[targets[0]].load()
@@ -173,6 +174,33 @@ scalars = {k: v[[n for n in v if not v[n].dims]] for k, v in compared.items()}
 units = {name: array.attrs["units"] for name, array in next(iter(scalars.values())).items()}
 side_by_side = pd.DataFrame({"units": units} | {k: v.to_pandas() for k, v in scalars.items()})
 plot.table(side_by_side, title="Surface soil moisture and precipitation, by source", synthetic=None, precision=3)
+
+# %% [markdown]
+# ## What stands in the ground
+#
+# The stations that later judge the hindcast are brought to days and written to `runs/<profile>/stations.zarr`, unjudged
+# and unaveraged: a sparse network (`crn`) and dense sites (`core`), where these data hold them. The training never sees
+# them.
+
+# %%
+store = stations.build(settings, folder / "stations.zarr")
+ground = stations.open_stations(store)
+rows = {}
+for name, place in (("crn", "site"), ("core", "station")):
+    if name in ground:
+        group = ground[name]
+        span = group.indexes["time"]
+        some = group["soil_moisture"].notnull()
+        rows[name] = {
+            "places": group.sizes[place],
+            "depths (cm)": ", ".join(f"{depth:g}" for depth in group["depth"].values),
+            "days": f"{span[0]:%Y-%m-%d} to {span[-1]:%Y-%m-%d}",
+            "share of values present": float(some.mean()),
+            "source": group.attrs["source"],
+        }
+absent = [name for name in ("crn", "core") if name not in rows]
+print("not in these data:", ", ".join(absent) or "nothing")
+plot.table(pd.DataFrame.from_dict(rows, orient="index"), title="Stations", synthetic=synthetic, precision=2)
 
 # %% [markdown]
 # ## What was learned

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from smapnb import cube, hindcast, metrics, plot
+from smapnb import cube, hindcast, metrics, plot, tables
 from smapnb.metrics_baselines import climatology
 from smapnb.profile import data_root, load, run_folder, variable
 from smapnb.sources import authors_csv
@@ -119,10 +119,7 @@ for (quantity, product), score in scores.items():
     rows.append(row.assign(target=quantity, product=product))
 table = pd.concat(rows).assign(start=period.start, end=period.stop, synthetic=synthetic)
 table = table.set_index(["target", "product", "metric"])
-path = folder / "tables" / "scores.csv"
-path.parent.mkdir(exist_ok=True)
-table.to_csv(path.with_suffix(".partial"))
-path.with_suffix(".partial").replace(path)
+tables.write(table, folder, "scores", index=True)
 shown = table.drop(columns=["start", "end", "synthetic"])
 plot.table(shown, title=f"Against SMAP, {period.start} to {period.stop}", synthetic=synthetic)
 
