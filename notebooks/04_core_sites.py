@@ -62,17 +62,22 @@ print(f"{days[0]:%Y-%m-%d} to {days[-1]:%Y-%m-%d}")
 # ## From sensors to the mean of a pixel
 #
 # A record counts when its moisture is possible and its soil is not too cold for the sensor; which temperature that is,
-# and what becomes of a record without one, the paper and its authors' scripts decide differently. The sensors that are
+# and what becomes of a record without one, the paper and its authors' scripts decide differently (the table; where each says so stands in {doc}`/rules`). The sensors that are
 # left on a day are averaged with their weights, if together they stand for at least half of the pixel. For the root
 # zone, each probe stands for the layer around it.
 
 # %%
-rule_sets.differences(in_effect=rules)
+rule_sets.differences(in_effect=rules).drop(columns=["paper", "scripts", "in this run"])
 
 # %%
 series = insitu.core_series(core, pixels, rules=rules)
-removed = pd.DataFrame(json.loads(series.attrs["quality"])).set_index("depth")
-plot.table(removed, title=f"Records by depth (cm), and what each rule removed ({rules})", synthetic=synthetic)
+removed = pd.DataFrame(json.loads(series.attrs["quality"]))
+removed.index = removed.pop("depth").map("{:g}".format)
+plot.table(
+    removed.drop(columns="kept_without_temperature"),
+    title=f"Records by depth (cm), and what each rule removed ({rules})",
+    synthetic=synthetic,
+)
 
 # %% [markdown]
 # The mean of a few sensors is not the mean of the pixel. How far they are apart is the *sampling error*; it is estimated
@@ -97,7 +102,7 @@ plot.uncertain_mean(shown.sel(time=window), "ssm_insitu", title=heading, synthet
 # %%
 upscaled = insitu.upscaling_table(series, insitu.site_limits(series), truth)
 tables.write(upscaled.assign(rules=rules, synthetic=synthetic), folder, "core_upscaling", index=True)
-plot.table(upscaled, title="Site means, surface", synthetic=synthetic)
+plot.table(upscaled, title="Site means, surface", synthetic=synthetic, precision=3)
 
 # %% [markdown]
 # ## Products beside the sites
@@ -110,7 +115,7 @@ estimates = hindcast.open_hindcast(folder / "hindcast.zarr")
 wanted = [v for q in ("surface", "rootzone") for v in (variable(q, p) for p in ("smap", "noah", "vic")) if v in data]
 products = xr.merge([data[[*wanted, "precipitation"]], estimates[[variable(q, "lstm") for q in settings.targets]]])
 collocated, places = comparison.collocate(series, products, flat=rule_sets.of(rules).flat_pixel)
-spans = comparison.periods(collocated, rules=rules)
+spans = comparison.periods(collocated, rules=rules).astype({"start": str, "end": str})
 plot.table(spans.set_index(["site", "period"]), title="Periods, surface", synthetic=synthetic)
 
 # %% [markdown]
@@ -198,7 +203,7 @@ figure
 # "Higher at six of nine sites" hides by how much, and how surely. Below stands the difference itself, with limits from
 # resampling the same blocks of days for both products. A marker is filled where the difference is significant at 5 %
 # after control of the false discovery rate over the sites (Benjamini & Hochberg). The diamond is the mean over the sites,
-# its limits from resampling the sites.
+# its limits from resampling the sites. In the table, numbers in brackets count the sites at which it is significant.
 
 # %%
 pairs = comparison.differences(collocated, rules=rules, sampling="matched", by="group", **drawn)
@@ -206,9 +211,11 @@ tables.write(pairs, folder, "core_differences")
 effects = comparison.effect(pairs)
 tables.write(effects.assign(rules=rules), folder, "core_effects")
 of_r = effects[(effects["metric"] == "pearson_r") & (effects["n_sites"] > 0)]
-columns = ["mean", "lower", "upper", "n_higher", "n_lower", "n_higher_significant", "n_lower_significant", "n_sites"]
-shown_effects = of_r.set_index(["quantity", "one", "two"])[columns]
-plot.table(shown_effects, title="Difference of R, first less second", synthetic=synthetic)
+shown_effects = of_r.set_index(["quantity", "one", "two"])[["mean", "lower", "upper"]]
+for side in ("higher", "lower"):
+    counts = zip(of_r[f"n_{side}"], of_r[f"n_{side}_significant"], strict=True)
+    shown_effects[f"{side} at"] = [f"{n} ({significant})" for n, significant in counts]
+plot.table(shown_effects, title="Difference of R, first less second", synthetic=synthetic, precision=3)
 
 # %% mystnb={"image": {"alt": "Differences of correlation between Comb and Noah, LSTM and Noah, and Noah with VIC and Comb at each core site, with limits, and their mean"}}
 main = [("PL comb", "PL noah"), ("AL comb", "AL noah"), ("PL lstm", "PL noah"), ("PL noah_vic", "PL comb")]
@@ -241,8 +248,10 @@ part = part.where(part["ssm_insitu"].notnull().any("site"), drop=True) if scored
 plot.anomaly_series(part - part.mean("time"), drawn_names, title="Surface", synthetic=synthetic)
 
 # %%
-deep = collocated["rzsm_insitu"].count("time")
-here = list(deep["site"].values[deep.values > 0][:5])
+deep = (collocated["rzsm_insitu"].notnull() & collocated.get("rzsm_lstm", collocated["rzsm_insitu"]).notnull()).sum(
+    "time"
+)
+here = list(deep["site"].values[deep.values > 0][:5])  # of the paper's Fig. 6: as many
 drawn_names = [v for p in ("insitu", "smap", "lstm", "noah", "comb") if (v := f"rzsm_{p}") in collocated]
 figure = "No station of this run reaches the root zone."
 if here:
@@ -281,14 +290,27 @@ figure
 seasons = comparison.seasonal_scores(collocated, rules=rules, sampling=["matched"], n_boot=1)
 seasons = seasons[(seasons["n"] > 0) & seasons["metric"].isin(["ubrmse", "pearson_r"])]
 tables.write(seasons, folder, "core_seasons")
-by_season = seasons[seasons["quantity"] == "surface"].pivot_table(
+main_products = seasons["product"].isin(["smap", "lstm", "noah", "comb"])
+by_season = seasons[(seasons["quantity"] == "surface") & main_products].pivot_table(
     index=["metric", "period", "product"], columns="season", values="value", aggfunc="mean"
 )
+by_season = by_season[[season for season in ("DJF", "MAM", "JJA", "SON") if season in by_season]]
 plot.table(by_season, title="Mean over the reference pixels, surface", synthetic=synthetic, precision=3)
+
+# %% [markdown]
+# ## The shape of the series
+#
+# What Figs. 5 and 6 of the paper are read for, in numbers: how far the lows and highs (5 and 95 % quantile) lie from the
+# mean of a series, how restless it is from day to day (`daily_change`, the standard deviation of the change), all in
+# m3 m-3, and on which part of the in-situ days it has no value (`missing`).
 
 # %%
 shape = comparison.shape(collocated, rules=rules)
 tables.write(shape, folder, "core_shape")
+described = shape[(shape["quantity"] == "surface") & ~shape["metric"].str.startswith("winter")].pivot_table(
+    index=["period", "product"], columns="metric", values="value", aggfunc="median", sort=False
+)
+plot.table(described, title="Medians over the reference pixels, surface", synthetic=synthetic, precision=3)
 
 # %% [markdown]
 # ## What the disputed rules do
@@ -342,7 +364,8 @@ for name in rule_sets.SETS:
     columns[f"{name}{' (this run)' if name == rules else ''}"] = rows[rows["n"] > 0].groupby(keys)["value"].median()
 compared = pd.DataFrame(columns)
 tables.write(compared.reset_index(), folder, "core_rules")
-plot.table(compared, title="Medians over the core sites by rule set", synthetic=synthetic, precision=3)
+few = compared[compared.index.get_level_values("metric").isin(["ubrmse", "pearson_r"])]
+plot.table(few, title="Medians over the core sites by rule set", synthetic=synthetic, precision=3)
 
 # %% [markdown]
 # ## What was learned

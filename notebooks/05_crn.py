@@ -51,11 +51,16 @@ rule = rule_sets.of(rules)
 collocated, places = comparison.collocate(series, products, farthest=rule.crn_farthest, flat=rule.flat_pixel)
 tables.write(exclusions.assign(rules=rules, synthetic=synthetic), folder, "crn_exclusions")
 tables.write(places, folder, "crn_places", index=True)
-plot.table(exclusions, title=f"Sites left after each rule ({rules})", synthetic=synthetic)
+plot.table(exclusions.drop(columns="sites"), title=f"Sites left after each rule ({rules})", synthetic=synthetic)
 
 # %%
-removed = pd.DataFrame(json.loads(series.attrs["quality"])).set_index("depth")
-plot.table(removed, title=f"Records by depth (cm), and what each rule removed ({rules})", synthetic=synthetic)
+removed = pd.DataFrame(json.loads(series.attrs["quality"]))
+removed.index = removed.pop("depth").map("{:g}".format)
+plot.table(
+    removed.drop(columns="kept_without_temperature"),
+    title=f"Records by depth (cm), and what each rule removed ({rules})",
+    synthetic=synthetic,
+)
 
 # %% [markdown]
 # Each site is compared with the pixel whose centre is nearest, `distance` being |Δlat| + |Δlon| in degrees. `kept` says
@@ -123,7 +128,8 @@ tables.write(clustered, folder, "crn_clusters")
 seven = [tuple(series.split()) for series in comparison.SERIES]
 of_seven = pd.MultiIndex.from_frame(clustered[["period", "product"]]).isin(seven)
 picked = clustered[of_seven & clustered["metric"].isin(["ubrmse", "pearson_r"])]
-columns = ["mean", "lower", "upper", "mean_of_sites", "n_clusters", "n_sites"]
+columns = ["mean", "lower", "upper", "mean_of_sites", "n_clusters"]
+picked = picked.sort_values(["quantity", "metric"], ascending=False, kind="stable")
 picked = picked.set_index(["quantity", "metric", "period", "product"])[columns]
 plot.table(picked, title="Means over clusters, and plainly over sites", synthetic=synthetic, precision=3)
 
@@ -133,11 +139,11 @@ plot.table(picked, title="Means over clusters, and plainly over sites", syntheti
 # The hindcast before launch (PL) beside the satellite after it (AL), as in the paper's Fig. 8.
 
 # %% mystnb={"image": {"alt": "Maps of unbiased RMSE and correlation at the sites of the sparse network, hindcast before launch and SMAP after it, surface"}}
-panels = {}
+panels, labels = {}, {"ubrmse": "ubRMSE", "pearson_r": "R"}
 for period, product in (("PL", "lstm"), ("AL", "smap"), ("AL", "lstm")):
     rows = surface[(surface["period"] == period) & (surface["product"] == product)]
     for metric in ("ubrmse", "pearson_r") if len(rows) else ():
-        panels[f"{product.upper()} {period}, {metric}"] = comparison.site_values(rows, metric)
+        panels[f"{product.upper()} {period}, {labels[metric]}"] = comparison.site_values(rows, metric)
 figure = f"No score of the surface in this run ({settings.name})."
 if panels:
     figure = plot.site_maps(panels, title="Surface", synthetic=synthetic)
@@ -148,7 +154,7 @@ panels = {}
 for period, product in (("PL", "lstm"), ("AL", "smap")):
     rows = rootzone[(rootzone["period"] == period) & (rootzone["product"] == product)]
     for metric in ("ubrmse", "pearson_r") if len(rows) else ():
-        panels[f"{product.upper()} {period}, {metric}"] = comparison.site_values(rows, metric)
+        panels[f"{product.upper()} {period}, {labels[metric]}"] = comparison.site_values(rows, metric)
 figure = f"No score of the root zone in this run ({settings.name})."
 if panels:
     figure = plot.site_maps(panels, title="Root zone", synthetic=synthetic)
@@ -172,6 +178,9 @@ figure
 
 # %% [markdown]
 # ## How surely is one better than another?
+#
+# The mean over the sites of the difference of R, with limits from resampling the sites; then at how many sites the first
+# is higher or lower, and in brackets at how many significantly (5 %, false discovery rate controlled over the sites).
 
 # %%
 pairs = comparison.differences(collocated, rules=rules, sampling="matched", **drawn)
@@ -179,24 +188,32 @@ tables.write(pairs, folder, "crn_differences")
 effects = comparison.effect(pairs)
 tables.write(effects.assign(rules=rules), folder, "crn_effects")
 of_r = effects[(effects["metric"] == "pearson_r") & (effects["n_sites"] > 0)]
-columns = ["mean", "lower", "upper", "n_higher", "n_lower", "n_higher_significant", "n_lower_significant", "n_sites"]
-shown_effects = of_r.set_index(["quantity", "one", "two"])[columns]
-plot.table(shown_effects, title="Difference of R, first less second", synthetic=synthetic)
+shown_effects = of_r.set_index(["quantity", "one", "two"])[["mean", "lower", "upper"]]
+for side in ("higher", "lower"):
+    counts = zip(of_r[f"n_{side}"], of_r[f"n_{side}_significant"], strict=True)
+    shown_effects[f"{side} at"] = [f"{n} ({significant})" for n, significant in counts]
+plot.table(shown_effects, title="Difference of R, first less second", synthetic=synthetic, precision=3)
 
 # %% [markdown]
 # ## By season
+#
+# Winter is the hard time, for the satellite, for the probes and so for the network.
 
 # %%
 seasons = comparison.seasonal_scores(collocated, rules=rules, sampling=["matched"], n_boot=1)
 seasons = seasons[(seasons["n"] > 0) & seasons["metric"].isin(["ubrmse", "pearson_r"])].join(where, on="site")
 tables.write(seasons, folder, "crn_seasons")
-by_season = seasons[seasons["quantity"] == "surface"].pivot_table(
+main_products = seasons["product"].isin(["smap", "lstm", "noah", "comb"])
+by_season = seasons[(seasons["quantity"] == "surface") & main_products].pivot_table(
     index=["metric", "period", "product"], columns="season", values="value", aggfunc="median"
 )
+by_season = by_season[[season for season in ("DJF", "MAM", "JJA", "SON") if season in by_season]]
 plot.table(by_season, title="Median over the sites, surface", synthetic=synthetic, precision=3)
 
 # %% [markdown]
 # ## Both sets of rules
+#
+# The same network under the rules of the paper's text and under those of its authors' scripts ({doc}`/rules`).
 
 # %%
 columns = {}
@@ -212,7 +229,8 @@ for name in rule_sets.SETS:
     columns[f"n, {name}"] = grouped.count()
 compared = pd.DataFrame(columns)
 tables.write(compared.reset_index(), folder, "crn_rules")
-plot.table(compared, title="Medians over the sites by rule set", synthetic=synthetic, precision=3)
+few = compared[compared.index.get_level_values("metric").isin(["ubrmse", "pearson_r"])]
+plot.table(few, title="Medians over the sites by rule set", synthetic=synthetic, precision=3)
 
 # %% [markdown]
 # ## What was learned

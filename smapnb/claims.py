@@ -50,7 +50,11 @@ PATH = Path(__file__).with_name("data") / "claims.yml"
 REPRODUCED, DIFFERS, NOT_TESTABLE = VERDICTS = ("reproduced", "differs", "not testable")
 COLUMNS = ("id", "place", "statement", "paper", "ours", "lower", "upper", "n", "verdict", "reason")
 WIDEST = 4  # tolerances that limits may span and still tell something
-Requirement = Literal["real_sites", "core_stations", "pre_launch", "root_zone", "noah", "vic"]
+Requirement = Literal[
+    "real_sites", "whole_network", "whole_grid", "core_stations", "pre_launch", "root_zone", "noah", "vic"
+]
+# What a count of sites or pixels must be near to, to be a count of the whole and not of a sample.
+WHOLE_NETWORK, WHOLE_GRID = 80, 1000
 
 
 class ClaimsError(ValueError):
@@ -195,6 +199,8 @@ class Facts:
         Rule set and days of comparison whose rows are taken where a table holds several.
     periods, products : mapping of str to frozenset of str
         What each table holds, by the table's name.
+    crn_sites, pixels : int
+        How many sites of the sparse network the run began with, and pixels it was trained on.
     """
 
     synthetic: bool
@@ -203,6 +209,8 @@ class Facts:
     sampling: str
     periods: Mapping[str, frozenset[str]]
     products: Mapping[str, frozenset[str]]
+    crn_sites: int = 0
+    pixels: int = 0
 
 
 def facts(
@@ -226,7 +234,10 @@ def facts(
         known = {column: set(frame[column].dropna().astype(str)) for column in ("period", "product") if column in frame}
         periods[name] = frozenset(known.get("period", set()) | set(pairs.str[0].dropna()))
         products[name] = frozenset(known.get("product", set()) | set(pairs.str[1].dropna()))
-    return Facts(synthetic, frozenset(targets), rules, sampling, periods, products)
+    counts = {"crn_exclusions": "left", "scores": "n_pixels"}
+    largest = {name: int(tables[name][column].max()) if name in tables else 0 for name, column in counts.items()}
+    sizes = {"crn_sites": largest["crn_exclusions"], "pixels": largest["scores"]}
+    return Facts(synthetic, frozenset(targets), rules, sampling, periods, products, **sizes)
 
 
 def check(
@@ -303,6 +314,12 @@ def _lacks(what: Literal["periods", "products"], name: str) -> Callable[[Facts, 
 
 _REASONS: dict[str, Callable[[Facts, list[str]], str]] = {
     "real_sites": lambda facts, used: "synthetic sites: they borrow names and places of real ones" * facts.synthetic,
+    "whole_network": lambda facts, used: (
+        f"this run has {facts.crn_sites} sites of the network, a sample" * (facts.crn_sites < WHOLE_NETWORK)
+    ),
+    "whole_grid": lambda facts, used: (
+        f"this run was trained on {facts.pixels} pixels, a sample" * (facts.pixels < WHOLE_GRID)
+    ),
     "core_stations": lambda facts, used: (
         "this run has no core stations (their daily records are not public)" * ("core_scores" not in facts.products)
     ),

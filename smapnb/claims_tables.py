@@ -193,7 +193,7 @@ class Run:
                 "upper": numbers(frame[limits[1]], file) if limits else np.nan,
             }
         )
-        out = out.set_axis(frame["site"].astype(str) if form.unit else out["unit"]).dropna(subset="value")
+        out = out.set_axis((frame["site"] if form.unit else out["unit"]).astype(str).to_numpy()).dropna(subset="value")
         if out.empty:
             raise NotTestable(f"{file} has no value with {told}")
         return out

@@ -88,7 +88,13 @@ def open_stations(path: str | Path) -> dict[str, xr.Dataset]:
     if not (path / "zarr.json").is_file():
         raise StationsError(f"no stations at {path}: notebook 01 writes them")
     found = [name for name in GROUPS if (path / name / "zarr.json").is_file()]
-    return {name: xr.open_zarr(path, group=name, consolidated=False, chunks={}) for name in found}
+    return {name: _plain_texts(xr.open_zarr(path, group=name, consolidated=False, chunks={})) for name in found}
+
+
+def _plain_texts(dataset: xr.Dataset) -> xr.Dataset:
+    """Give texts as NumPy's own type: the one that Zarr reads does not cast to it."""
+    texts = {name: c for name, c in dataset.coords.items() if c.dtype.kind in "TO"}
+    return dataset.assign_coords({n: (c.dims, np.array(c.values.tolist(), str), c.attrs) for n, c in texts.items()})
 
 
 def _twin(profile: Profile) -> dict[str, xr.Dataset]:
@@ -152,7 +158,7 @@ def _write(dataset: xr.Dataset, partial: Path, group: str, profile: Profile) -> 
         "smapnb_version": smapnb.__version__,
     }
     dataset = dataset.assign_attrs({**dataset.attrs, **attrs})
-    texts = {name: c for name, c in dataset.coords.items() if c.dtype.kind == "U"}  # Zarr 3 has no such type yet
+    texts = {name: c for name, c in dataset.coords.items() if c.dtype.kind in "UT"}  # Zarr 3 has no type for U yet
     dataset = dataset.assign_coords({n: (c.dims, c.to_numpy().astype(object), c.attrs) for n, c in texts.items()})
     for name in dataset.variables:  # what the files were encoded with is nothing to this store
         dataset[name].encoding = {}

@@ -12,7 +12,7 @@ import pandas as pd
 FOLDER = "tables"
 
 
-def write(frame: pd.DataFrame, run: Path, name: str, *, index: bool = False) -> Path:
+def write(frame: pd.DataFrame, run: Path, name: str, *, index: bool = False) -> None:
     """Write a table of a run under its name; a reader never finds a half of it.
 
     Parameters
@@ -31,4 +31,3 @@ def write(frame: pd.DataFrame, run: Path, name: str, *, index: bool = False) -> 
     partial = path.with_suffix(".partial")
     frame.to_csv(partial, index=index)
     partial.replace(path)
-    return path

@@ -589,3 +589,18 @@ def test_selectors_ask_for_columns_products_pairs_and_rules_that_the_package_wri
     depths = ", ".join(f"{depth:g}" for depth in insitu_exclusions.DEPTHS)
     assert rules_of_sites == {"all sites", "coastal", f"no record at one of {depths} cm"}
     assert all(f'"{rule}"' in source for rule in ("all sites", "coastal"))
+
+
+@pytest.mark.parametrize(("sites", "verdict"), [(112, "reproduced"), (2, "not testable")])
+def test_counts_of_the_archive_are_asked_of_whole_archives(sites, verdict):
+    """Two sites at hand say nothing on how many the network has; nor 206 pixels on how many were trained on."""
+    steps = pd.DataFrame(
+        {"quantity": ["surface", "surface"], "rule": ["all sites", "coastal"], "dropped": [0, 10], "left": [sites] * 2}
+    ).assign(rules="author-code", synthetic=False)
+    pixels = {"target": "surface", "product": "LSTM", "metric": "rmse", "median": 0.03, "n_pixels": 206}
+    tables = {"crn_exclusions": steps, "scores": pd.DataFrame([pixels | {"synthetic": False}])}
+    known = claims.facts(tables, synthetic=False, targets=["surface"], rules="author-code", sampling="author")
+    told = claims.check(tables, known).set_index("id")
+    assert told.loc["D9.1", "verdict"] == verdict
+    assert told.loc["D10.1", "verdict"] == "not testable"
+    assert told.loc["D10.1", "reason"] == "this run was trained on 206 pixels, a sample"
