@@ -55,7 +55,7 @@ plot.thiessen_map(polygons, insitu.station_table(core), boxes, title="Stations a
 
 # %% tags=["nbval-check-output"]
 days = core.indexes["time"]
-print(f"{len(set(pixels['site'].values))} core sites, {core.sizes['station']} stations, {len(boxes)} reference pixels")
+print(f"core sites: {len(set(pixels['site'].values))}, stations: {core.sizes['station']}, boxes: {len(boxes)}")
 print(f"{days[0]:%Y-%m-%d} to {days[-1]:%Y-%m-%d}")
 
 # %% [markdown]
@@ -143,15 +143,19 @@ print(f"days with a score: {int(scored['n'].max()) if len(scored) else 0} at mos
 # %% mystnb={"image": {"alt": "Bars of bias, unbiased root-mean-square error and correlation at each core site for seven series, surface soil moisture, with confidence whiskers"}}
 shown_metrics = ["bias", "ubrmse", "pearson_r"]
 surface, rootzone = (fair[fair["quantity"] == quantity] for quantity in ("surface", "rootzone"))
-figure = f"No score of the surface in this run ({settings.name})."
+figure = None
 if len(surface):
     figure = plot.score_bars(surface, shown_metrics, title="Core sites, surface", synthetic=synthetic, names=names)
+else:
+    print(f"No score of the surface in this run ({settings.name}).")
 figure
 
 # %% mystnb={"image": {"alt": "Bars of bias, unbiased root-mean-square error and correlation at the core sites with deep probes for seven series, root-zone soil moisture, with confidence whiskers"}}
-figure = f"No score of the root zone in this run ({settings.name})."
+figure = None
 if len(rootzone):
     figure = plot.score_bars(rootzone, shown_metrics, title="Core sites, root zone", synthetic=synthetic, names=names)
+else:
+    print(f"No score of the root zone in this run ({settings.name}).")
 figure
 
 # %% [markdown]
@@ -192,11 +196,13 @@ controls = [
     "AL lstm_vic",
     "AL 1-year test",
 ]
-figure = f"No controls in this run ({settings.name}): it has no land models."
+figure = None
 if "noah_vic" in set(surface["product"]):
     both = pd.concat([surface, comparison.site_means(one_year)])
     settled = {"series": controls, "synthetic": synthetic, "names": names}
     figure = plot.score_bars(both, ["ubrmse", "pearson_r"], title="Comb and its controls, surface", **settled)
+else:
+    print(f"No controls in this run ({settings.name}): it has no land models.")
 figure
 
 # %% [markdown]
@@ -222,9 +228,11 @@ main = [("PL comb", "PL noah"), ("AL comb", "AL noah"), ("PL lstm", "PL noah"), 
 chosen = pd.concat([pairs, plot.mean_rows(effects)])
 chosen = chosen[(chosen["metric"] == "pearson_r") & (chosen["quantity"] == "surface") & chosen["difference"].notna()]
 chosen = chosen[[pair in main for pair in zip(chosen["one"], chosen["two"], strict=True)]]
-figure = f"Nothing to compare in this run ({settings.name}): it has no land models."
+figure = None
 if len(chosen):
     figure = plot.difference_forest(chosen, title="Difference of R, surface", synthetic=synthetic, names=names)
+else:
+    print(f"Nothing to compare in this run ({settings.name}): it has no land models.")
 figure
 
 # %% tags=["nbval-check-output"]
@@ -253,10 +261,12 @@ deep = (collocated["rzsm_insitu"].notnull() & collocated.get("rzsm_lstm", colloc
 )
 here = list(deep["site"].values[deep.values > 0][:5])  # of the paper's Fig. 6: as many
 drawn_names = [v for p in ("insitu", "smap", "lstm", "noah", "comb") if (v := f"rzsm_{p}") in collocated]
-figure = "No station of this run reaches the root zone."
+figure = None
 if here:
     part = collocated[drawn_names].sel(site=here)
     figure = plot.anomaly_series(part - part.mean("time"), drawn_names, title="Root zone", synthetic=synthetic)
+else:
+    print("No station of this run reaches the root zone.")
 figure
 
 # %% [markdown]
@@ -275,10 +285,12 @@ ratios["n_sites"] = known.groupby(["period", "product"]).size()
 plot.table(ratios, title="e-folding time (days) and ratio, medians over sites", synthetic=synthetic, precision=2)
 
 # %% mystnb={"image": {"alt": "e-folding time of dry spells after launch at each core site for probes, SMAP, LSTM, Noah and Comb: medians and quartiles"}}
-figure = f"No dry spell in common in this run ({settings.name})."
+figure = None
 if len(known):
     long = comparison.drydown_scores(known)
     figure = plot.drydown_bars(long, title="Drying of the surface", synthetic=synthetic, names=names)
+else:
+    print(f"No dry spell in common in this run ({settings.name}).")
 figure
 
 # %% [markdown]
@@ -338,16 +350,20 @@ tables.write(sensitivity, folder, "core_sensitivity")
 lstm = sensitivity[(sensitivity["product"] == "lstm") & (sensitivity["n"] > 0) & (sensitivity["period"] == "PL")]
 cold = lstm[(lstm["quantity"] == "surface") & lstm["setting"].str.startswith("coldest")]
 settled = {"synthetic": synthetic, "names": names}
-figure = f"No score before the launch in this run ({settings.name})."
+figure = None
 if len(cold):
     figure = plot.sensitivity_dots(cold, ["ubrmse", "pearson_r"], "setting", title="Hindcast, surface", **settled)
+else:
+    print(f"No score before the launch in this run ({settings.name}).")
 figure
 
 # %% mystnb={"image": {"alt": "Bias and unbiased root-mean-square error of the root-zone hindcast before launch at each core site for two rules of the lowest layer"}}
 layers = lstm[(lstm["quantity"] == "rootzone") & lstm["setting"].str.startswith("lowest")]
-figure = f"No root zone before the launch in this run ({settings.name})."
+figure = None
 if len(layers):
     figure = plot.sensitivity_dots(layers, ["bias", "ubrmse"], "setting", title="Hindcast, root zone", **settled)
+else:
+    print(f"No root zone before the launch in this run ({settings.name}).")
 figure
 
 # %% [markdown]

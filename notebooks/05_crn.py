@@ -68,7 +68,9 @@ plot.table(
 # the numbers below say of the product holds for that distance.
 
 # %%
-plot.table(places.sort_values("distance").tail(8), title="The sites farthest from their pixels", synthetic=synthetic)
+named = places.assign(name=series["name"].to_series()).sort_values("distance").tail(8)
+columns = ["name", "pixel", "distance", "kept"]
+plot.table(named[columns], title="The sites farthest from their pixels", synthetic=synthetic, precision=2)
 
 # %% tags=["nbval-check-output"]
 print(
@@ -97,15 +99,19 @@ if scored.empty:
 # %% mystnb={"image": {"alt": "Boxes over the sites of RMSE, bias, unbiased RMSE and correlation against the sparse network, seven series, surface soil moisture"}}
 boxed = ["rmse", "bias", "ubrmse", "pearson_r"]
 surface, rootzone = (fair[fair["quantity"] == quantity] for quantity in ("surface", "rootzone"))
-figure = f"No score of the surface in this run ({settings.name})."
+figure = None
 if len(surface):
     figure = plot.score_boxes_by_series(surface, boxed, title="Sparse network, surface", synthetic=synthetic)
+else:
+    print(f"No score of the surface in this run ({settings.name}).")
 figure
 
 # %% mystnb={"image": {"alt": "Boxes over the sites of RMSE, bias, unbiased RMSE and correlation against the sparse network, seven series, root-zone soil moisture"}}
-figure = f"No score of the root zone in this run ({settings.name})."
+figure = None
 if len(rootzone):
     figure = plot.score_boxes_by_series(rootzone, boxed, title="Sparse network, root zone", synthetic=synthetic)
+else:
+    print(f"No score of the root zone in this run ({settings.name}).")
 figure
 
 # %% tags=["nbval-check-output"]
@@ -115,6 +121,17 @@ for (quantity, period, product), rows in surface[surface["metric"] == "pearson_r
     if product in ("smap", "lstm", "noah", "comb"):
         print(f"{quantity} {period} {product}: median R {rows['value'].median():.2f} of {len(rows)} sites")
 print(f"{len(fair['site'].unique())} sites with a score")
+
+# %% [markdown]
+# Where the network of a run is small each site can be shown, else the ten at which the hindcast's R is lowest: R of LSTM
+# and of SMAP after launch on the same days, with limits.
+
+# %%
+of_r = surface[(surface["metric"] == "pearson_r") & (surface["period"] == "AL")].set_index(["site", "product"])
+lowest = of_r.xs("lstm", level="product")["value"].nsmallest(10).index if len(of_r) else []
+each = of_r.loc[of_r.index.isin(["lstm", "smap"], level="product") & of_r.index.isin(lowest, level="site")]
+each = each[["value", "lower", "upper", "n", "start", "end"]].sort_index()
+plot.table(each, title="R at single sites after launch, surface", synthetic=synthetic, precision=2)
 
 # %% [markdown]
 # ## Without favour for dense regions
@@ -144,9 +161,11 @@ for period, product in (("PL", "lstm"), ("AL", "smap"), ("AL", "lstm")):
     rows = surface[(surface["period"] == period) & (surface["product"] == product)]
     for metric in ("ubrmse", "pearson_r") if len(rows) else ():
         panels[f"{product.upper()} {period}, {labels[metric]}"] = comparison.site_values(rows, metric)
-figure = f"No score of the surface in this run ({settings.name})."
+figure = None
 if panels:
     figure = plot.site_maps(panels, title="Surface", synthetic=synthetic)
+else:
+    print(f"No score of the surface in this run ({settings.name}).")
 figure
 
 # %% mystnb={"image": {"alt": "Maps of unbiased RMSE and correlation at the sites of the sparse network, hindcast before launch and SMAP after it, root zone"}}
@@ -155,9 +174,11 @@ for period, product in (("PL", "lstm"), ("AL", "smap")):
     rows = rootzone[(rootzone["period"] == period) & (rootzone["product"] == product)]
     for metric in ("ubrmse", "pearson_r") if len(rows) else ():
         panels[f"{product.upper()} {period}, {labels[metric]}"] = comparison.site_values(rows, metric)
-figure = f"No score of the root zone in this run ({settings.name})."
+figure = None
 if panels:
     figure = plot.site_maps(panels, title="Root zone", synthetic=synthetic)
+else:
+    print(f"No score of the root zone in this run ({settings.name}).")
 figure
 
 # %% [markdown]
@@ -166,7 +187,7 @@ figure
 # %%
 period = "PL" if "PL" in set(surface["period"]) else "AL"
 rows = surface[(surface["period"] == period) & (surface["product"] == "lstm")]
-figure = "No site to show."
+figure = None
 if len(rows):
     r = comparison.site_values(rows, "pearson_r")
     drawn_names = [v for p in ("insitu", "smap", "lstm", "noah") if (v := f"ssm_{p}") in collocated]
@@ -174,6 +195,8 @@ if len(rows):
     shown = shown.coarsen(time=7, boundary="trim").mean() if shown.sizes["time"] > 1500 else shown
     start = int(r.argmax())
     figure = plot.explorer(r, shown, title=f"R of the LSTM, {period}", synthetic=synthetic, start=start, limits=(0, 1))
+else:
+    print("No site to show.")
 figure
 
 # %% [markdown]

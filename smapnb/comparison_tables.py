@@ -12,6 +12,7 @@ from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import pdist
 from scipy.stats import t as student
 
+FEWEST_CLUSTERS = 3  # two tell nothing of their spread
 EARTH_RADIUS = 6371.0  # km, of the sphere with the volume of the Earth
 SERIES_KEYS = ["quantity", "product", "period", "season", "sampling", "metric", "rules", "synthetic"]
 PAIR_KEYS = ["quantity", "one", "two", "metric", "rules", "sampling", "synthetic"]
@@ -137,7 +138,7 @@ def cluster_mean(
     -------
     pandas.DataFrame
         One row a series and metric: ``mean`` over clusters; ``lower, upper`` by Student's t from the spread of the
-        cluster means, none with one cluster; ``n_clusters, n_sites`` with a score; ``mean_of_sites``, unweighted.
+        cluster means, none with fewer than three; ``n_clusters, n_sites`` with a score; ``mean_of_sites``, unweighted.
 
     Raises
     ------
@@ -156,7 +157,7 @@ def cluster_mean(
         row = dict(zip(keys, labels, strict=True)) | {"mean": np.nan, "lower": np.nan, "upper": np.nan}
         if means.size:
             row["mean"] = means.mean()
-        if means.size > 1:
+        if means.size >= FEWEST_CLUSTERS:
             half = student.ppf((1 + level) / 2, means.size - 1) * means.std(ddof=1) / np.sqrt(means.size)
             row |= {"lower": row["mean"] - half, "upper": row["mean"] + half}
         rows.append(row | {"n_clusters": means.size, "n_sites": len(known), "mean_of_sites": known["value"].mean()})

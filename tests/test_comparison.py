@@ -382,8 +382,11 @@ def test_clusters_and_their_means():
     got = comparison.cluster_mean(scores, places, widest_km=334).iloc[0]
     assert (got["n_clusters"], got["n_sites"]) == (2, 3)
     np.testing.assert_allclose([got["mean"], got["mean_of_sites"]], [2.75, 7 / 3])
-    half = student.ppf(0.975, 1) * np.std([1.5, 4.0], ddof=1) / np.sqrt(2)
-    np.testing.assert_allclose([got["lower"], got["upper"]], [2.75 - half, 2.75 + half])
+    assert np.isnan(got["lower"])  # two clusters tell nothing of their spread
+    got = comparison.cluster_mean(scores.fillna(3.0), places, widest_km=112).iloc[0]
+    centre = np.mean([1.5, 3.0, 4.0])
+    half = student.ppf(0.975, 2) * np.std([1.5, 3.0, 4.0], ddof=1) / np.sqrt(3)
+    np.testing.assert_allclose([got["lower"], got["upper"]], [centre - half, centre + half])
     alone = comparison.cluster_mean(scores, places, widest_km=5000).iloc[0]
     assert alone["n_clusters"] == 1 and np.isnan(alone["lower"])
     with pytest.raises(ValueError, match="lack 1 sites of the table, such as s3"):

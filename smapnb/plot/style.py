@@ -125,7 +125,7 @@ def spread(values: xr.DataArray) -> tuple[float, float]:
 
 
 def table(frame: pd.DataFrame, *, title: str, synthetic: bool | None, precision: int = 4) -> Styler:
-    """Show a table under its title, numbers to `precision` decimals, gaps as a dash.
+    """Show a table under its title, numbers to `precision` decimals, gaps as a dash; an empty one says that it is.
 
     Parameters
     ----------
@@ -145,7 +145,8 @@ def table(frame: pd.DataFrame, *, title: str, synthetic: bool | None, precision:
     """
     if synthetic is None and not any(re.search("synthetic|real", str(column)) for column in frame.columns):
         raise ValueError(f"table {title!r}: no column says whether it is synthetic or real: {list(frame.columns)}")
-    return frame.style.set_caption(titled(title, synthetic)).format(precision=precision, na_rep="-")
+    heading = titled(title, synthetic) + (": no rows" if frame.empty else "")
+    return frame.style.set_caption(heading).format(precision=precision, na_rep="-")
 
 
 @cache
