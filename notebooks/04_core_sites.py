@@ -61,10 +61,11 @@ print(f"{days[0]:%Y-%m-%d} to {days[-1]:%Y-%m-%d}")
 # %% [markdown]
 # ## From sensors to the mean of a pixel
 #
-# A record counts when its moisture is possible and its soil is not too cold for the sensor; which temperature that is,
-# and what becomes of a record without one, the paper and its authors' scripts decide differently (the table; where each says so stands in {doc}`/rules`). The sensors that are
-# left on a day are averaged with their weights, if together they stand for at least half of the pixel. For the root
-# zone, each probe stands for the layer around it.
+# A record counts when its moisture is possible and its soil is not too cold for the sensor. Which temperature that is,
+# and what becomes of a record without one, the paper and its authors' scripts decide differently: the table holds all
+# that they disagree on ({doc}`/rules` says where). The rules of this chapter decide on stations and days; the network
+# keeps those under which it was trained. The sensors that are left on a day are averaged with their weights, if together
+# they stand for at least half of the pixel. For the root zone, each probe stands for the layer around it.
 
 # %%
 rule_sets.differences(in_effect=rules).drop(columns=["paper", "scripts", "in this run"])
