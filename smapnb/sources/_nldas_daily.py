@@ -108,7 +108,6 @@ def sources_of(
             named.append(granule)
     counts.files_of_other_products = products.total()
     kept = _best(named, counts)
-    counts.versions.update(granule.version for granule in kept)
     found = others + [Source(one.path, one, pd.DatetimeIndex([one.stamp])) for one in kept]
     if not found:
         raise NldasError(f"{path}: no hourly file of NLDAS {product}; there are {dict(products) or 'none of NLDAS'}")
@@ -197,6 +196,7 @@ def means(
             yield _finished(over, held.pop(over), first, fields, min_hours, counts)
         hours = read(source.path, _fields_in(source, fields), source.granule)
         counts.files_read += 1
+        counts.versions[source.granule.version if source.granule else "unnamed"] += 1
         first = first or hours
         if not (np.array_equal(hours.lat, first.lat) and np.array_equal(hours.lon, first.lon)):
             raise NldasError(f"{source.path}: covers another part of the grid than {first.path}")

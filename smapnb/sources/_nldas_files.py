@@ -32,7 +32,16 @@ NAMES = {"lat": ("lat", "latitude"), "lon": ("lon", "longitude"), "time": ("time
 SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
 # The time inside may be that of the name or the beginning or middle of the hour.
 HOUR = pd.Timedelta(hours=1)
-DAMAGE = (OSError, ValueError, TypeError, KeyError, IndexError, EOFError, RuntimeError, NotImplementedError)
+DAMAGE: tuple[type[Exception], ...] = (
+    OSError,
+    ValueError,
+    TypeError,
+    KeyError,
+    IndexError,
+    EOFError,
+    RuntimeError,
+    NotImplementedError,
+)
 
 
 @dataclass(frozen=True)
@@ -126,12 +135,12 @@ def _kind(path: Path) -> str:
 
 
 @contextmanager
-def _damage(path: Path) -> Iterator[None]:
+def _damage(path: Path, *more: type[Exception]) -> Iterator[None]:
     try:
         yield
     except NldasError:
         raise
-    except DAMAGE as error:
+    except (*DAMAGE, *more) as error:
         raise NldasError(f"{path}: damaged or truncated ({error}); fetch it anew") from error
 
 
@@ -267,7 +276,7 @@ def _read_grib(path: Path, fields: list[Field], granule: Granule | None) -> Hour
     values: dict[str, NDArray[np.float32]] = {}
     lat, lon = np.empty(0), np.empty(0)
     seen = []
-    with _damage(path):
+    with _damage(path, grib.eccodes.CodesInternalError):
         for _, message in grib.FileStream(str(path), errors="raise").items():
             code = (message["indicatorOfParameter"], message["topLevel"], message["bottomLevel"])
             seen.append(code)

@@ -53,7 +53,7 @@ def by_site(series: Series) -> xr.Dataset:
     tables = _table(series)
     any_table = next(iter(tables.values()))
     lat, lon = (np.array([point[i] for point in any_table.columns]) for i in (0, 1))
-    names = [f"{abs(y):.4f}{'NS'[y < 0]} {abs(x):.4f}{'EW'[x < 0]}" for y, x in zip(lat, lon, strict=True)]
+    names = [f"{y:.4f}N {-x:.4f}W" for y, x in zip(lat, lon, strict=True)]  # the grid lies north and west
     coords = {
         "time": any_table.index,
         "site": ("site", np.array(names, dtype=str), {"long_name": "centre of the NLDAS cell"}),

@@ -1,0 +1,220 @@
+"""Replies of the point services: six real ones of the old, and the layout of the new written here."""
+
+import json
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from smapnb.grid import EaseGrid
+from smapnb.sources import nldas
+from smapnb.sources.nldas import NldasError
+
+HEADER = """prod_name,NLDAS_{product}0125_H.2.0
+doi,10.5067/THUF4J1RLSYG
+param_short_name,{name}
+param_name,"2-meter above ground, Temperature"
+unit,{unit}
+undef,-9999
+begin_time,{begin}
+end_time,{end}
+lat,{lat}
+lon,{lon}
+lat_resolution,0.125
+lon_resolution,0.125
+mean,2.6839e+02
+Request_time,2026-07-14 12:21:23
+
+Timestamp (UTC),Data
+"""
+
+
+def write(folder, first, values, name="Tair", unit="K", product="FORA", lat=44.9375, lon=-93.3125, extra="", **text):
+    """A reply of version 2.0; `extra` lengthens the header."""
+    stamps = pd.date_range(first, periods=len(values), freq="h")
+    header = HEADER.format(
+        product=product,
+        name=name,
+        unit=unit,
+        lat=lat,
+        lon=lon,
+        begin=f"{stamps[0]}",
+        end=text.get("end", f"{stamps[-1]}"),
+    )
+    rows = [
+        f"{stamp:{text.get('format', '%Y-%m-%d %H:%M')}},{value}" for stamp, value in zip(stamps, values, strict=True)
+    ]
+    path = folder / f"{product}_{name}_{lat}_{lon}_{stamps[0]:%Y%m%d%H}.csv"
+    path.write_text(extra + header + "\n".join(rows) + "\n", encoding="utf-8")
+    return path
+
+
+def test_both_rules_at_the_end_of_a_year(tmp_path):
+    # Hours 0 to 48 from 31 December 2015: the means of 0..23 and 24..47, and of 1..24 and 25..48.
+    path = write(tmp_path, "2015-12-31", range(49))
+    author, exact = nldas.open_points(path), nldas.open_points(path, day="exact")
+    for data, means in ((author, [11.5, 35.5]), (exact, [12.5, 36.5])):
+        assert data["time"].to_numpy().astype("M8[D]").astype(str).tolist() == ["2015-12-31", "2016-01-01"]
+        assert data["air_temperature"][:, 0].to_numpy().tolist() == means
+    assert author["site"].to_numpy().tolist() == ["44.9375N 93.3125W"]
+    assert (float(author["lat"][0]), float(author["lon"][0])) == (44.9375, -93.3125)
+    assert author["air_temperature"].attrs["units"] == "K" and author.attrs["day_rule"] == "author"
+
+
+def test_rain_is_the_total_of_the_day(tmp_path):
+    write(tmp_path, "2016-01-01", [0.0] * 20 + [1.5, 0, 0, 0.25], name="Rainf", unit="kg m-2")
+    assert nldas.open_points(tmp_path)["precipitation"].to_numpy().tolist() == [[1.75]]
+
+
+def test_soil_moisture_of_both_models(tmp_path):
+    write(tmp_path, "2016-01-01", [25.0] * 24, "SoilM_0_10cm", "kg m-2", "NOAH")
+    write(tmp_path, "2016-01-01", [300.0] * 24, "SoilM_0_100cm", "kg m-2", "NOAH")
+    write(tmp_path, "2016-01-01", [20.0] * 24, "SoilM_layer1", "kg m-2", "VIC")
+    write(tmp_path, "2016-01-01", [400.0] * 24, "SoilM_0_100cm", "kg m-2", "VIC")
+    data = nldas.open_points(tmp_path)
+    found = {name: float(array[0, 0]) for name, array in data.items()}
+    assert found == pytest.approx({"ssm_noah": 0.25, "rzsm_noah": 0.3, "ssm_vic": 0.2, "rzsm_vic": 0.4})
+
+
+@pytest.mark.parametrize("missing", ["-9999", "-9999.0", "9999.9", "9.999e+20", "nan"])
+def test_missing_hours(tmp_path, missing):
+    path = write(tmp_path, "2016-01-01", [*range(23), missing])
+    assert np.isnan(nldas.open_points(path)["air_temperature"]).all()
+    assert float(nldas.open_points(path, min_hours=23)["air_temperature"][0, 0]) == 11.0
+    assert nldas.open_points(path).attrs["days_incomplete"] == 1
+
+
+def test_the_header_may_be_longer_and_times_be_written_otherwise(tmp_path):
+    for n, shape in enumerate(("%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M")):
+        folder = tmp_path / str(n)
+        folder.mkdir()
+        write(folder, "2016-01-01", range(24), extra="title,Time, Series\nversion,7\n" * n, format=shape)
+        assert float(nldas.open_points(folder)["air_temperature"][0, 0]) == 11.5
+
+
+def test_pieces_of_one_series_are_joined(tmp_path):
+    write(tmp_path, "2016-01-01", range(24))
+    write(tmp_path, "2016-01-01T23", range(23, 48))  # both have the hour 23
+    data = nldas.open_points(tmp_path)
+    assert data["air_temperature"][:, 0].to_numpy().tolist() == [11.5, 35.5]
+    assert data.attrs["duplicates_left_out"] == 1
+    write(tmp_path, "2016-01-02T20", [1, 2, 3])
+    with pytest.raises(NldasError, match="two values of air_temperature at 2016-01-02 20:00:00"):
+        nldas.open_points(tmp_path)
+
+
+def test_points_become_pixels(tmp_path):
+    """Two NLDAS cells in one cell of 36 km, one in another; a gap in one of the two takes the day."""
+    write(tmp_path, "2016-01-01", [280.0] * 48, lat=38.9375, lon=-94.6875)
+    write(tmp_path, "2016-01-01", [290.0] * 24 + [-9999] * 24, lat=38.9375, lon=-94.5625)
+    write(tmp_path, "2016-01-01", [300.0] * 24, lat=35.0625, lon=-100.0625)
+    data = nldas.open_points(tmp_path, km=36)
+    rows, cols = EaseGrid(36).cell([-94.6875, -100.0625], [38.9375, 35.0625])
+    assert EaseGrid(36).cell(-94.5625, 38.9375) == (rows[0], cols[0])
+    assert data["row"].to_numpy().tolist() == rows.tolist() and data["col"].to_numpy().tolist() == cols.tolist()
+    assert data["points"].to_numpy().tolist() == [2, 1]
+    np.testing.assert_array_equal(data["air_temperature"], [[285, 300], [np.nan, np.nan]])
+
+
+def test_the_cell_is_found_from_the_point_that_was_asked_for(tmp_path):
+    write(tmp_path, "2016-01-01", range(24), lat=44.99, lon=-93.26)
+    assert nldas.open_points(tmp_path)["site"].to_numpy().tolist() == ["44.9375N 93.3125W"]
+    write(tmp_path, "2016-01-01", range(24), lat=54.0)
+    with pytest.raises(NldasError, match=r"lat 54\.0 lies outside"):
+        nldas.open_points(tmp_path)
+
+
+BAD = [
+    ("Timestamp (UTC),Data", "", "no line that names the columns"),
+    ("01:00,1\n", "01:00,x\n", r"line 18: '2016-01-01 01:00,x' is no hour and number"),
+    ("01:00,1\n", "01:30,1\n", "is no hour and number"),
+    ("01:00,1\n", "01:00,1,2\n", "is no hour and number"),
+    ("01:00,1\n", "00:00,1\n", "line 18: 2016-01-01 00:00:00 follows 2016-01-01 00:00:00"),
+    ("unit,K", "unit,degC", "Tair is in 'degC'"),
+    ("Tair", "PSurf", "PSurf of NLDAS_FORA0125_H is not used"),
+    ("param_short_name,Tair\n", "", "tells no product or variable"),
+    ("0125_H.2.0", "0125_M.2.0", "is not hourly"),
+    ("lat,44.9375", "lat,north", "lat in the header is 'north'"),
+    ("lat,44.9375\n", "", "lat in the header is None"),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "message"), BAD)
+def test_bad_replies_are_named(tmp_path, old, new, message):
+    path = write(tmp_path, "2016-01-01", range(24))
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+    with pytest.raises(NldasError, match=f"{re.escape(path.name)}.*{message}"):
+        nldas.open_points(tmp_path)
+
+
+def test_what_is_no_reply(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no reply"):
+        nldas.open_points(tmp_path)
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        nldas.open_points(tmp_path / "nowhere")
+    for text, message in (("\n", "empty file"), ("<!DOCTYPE html>", "a web page")):
+        (tmp_path / "a.csv").write_text(text)
+        with pytest.raises(NldasError, match=rf"a\.csv: {message}"):
+            nldas.open_points(tmp_path)
+    header = HEADER.format(product="FORA", name="Tair", unit="K", lat=40, lon=-90, begin="", end="")
+    (tmp_path / "a.csv").write_text(header)
+    with pytest.raises(NldasError, match="a header and no data"):
+        nldas.open_points(tmp_path)
+
+
+def test_a_reply_that_breaks_off(tmp_path):
+    write(tmp_path, "2016-01-01", range(24), end="2016-01-02 23:00:00")
+    with pytest.raises(NldasError, match="end_time is 2016-01-02 23:00:00, the data have 2016-01-01 23:00:00: cut off"):
+        nldas.open_points(tmp_path)
+    write(tmp_path, "2016-01-01", range(24), end="2016-01-01 23:59:59")
+    assert nldas.open_points(tmp_path).sizes["time"] == 1
+
+
+# The real replies ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def real(data_root):
+    folder = data_root / "nldas" / "datarods_ascii"
+    if not folder.is_dir():
+        pytest.skip(f"no NLDAS sample: {folder} is not there")
+    return folder
+
+
+def test_six_real_replies(real):
+    data = nldas.open_points(real)
+    assert dict(data.sizes) == {"time": 1, "site": 6}
+    assert data["time"].to_numpy().astype("M8[D]").astype(str).tolist() == ["2019-05-28"]
+    # From north to south and west to east; only in the northernmost did it rain: 0.0616 mm in hour 20.
+    assert data["site"].to_numpy().tolist()[:2] == ["39.0625N 94.6875W", "38.9375N 94.6875W"]
+    rain = dict(zip(data["site"].to_numpy().tolist(), data["precipitation"][0].to_numpy().tolist(), strict=True))
+    text = (real / "APCPsfc-X242-Y112.txt").read_text()
+    by_hand = [float(line.split()[2]) for line in text.splitlines() if re.match(r"\s+2019-05-28 \d\dZ", line)]
+    assert len(by_hand) == 24 and by_hand[20] == 0.0616
+    assert rain["39.0625N 94.6875W"] == pytest.approx(sum(by_hand), rel=1e-6) == pytest.approx(0.0616, rel=1e-6)
+    assert json.loads(data.attrs["versions"]) == {} and data.attrs["files_read"] == 6
+    # Each file says its mean in its last line.
+    for path in sorted(real.iterdir()):
+        text = path.read_text()
+        place = [re.search(rf"{axis}=\s*([-\d.]+)\s", text.split("Requested")[1])[1] for axis in ("lat", "lon")]
+        mean = float(re.search(r"MEAN=(\S+)", text)[1])
+        site = f"{float(place[0]):.4f}N {-float(place[1]):.4f}W"
+        assert rain[site] / 24 == pytest.approx(mean, abs=5e-7)
+    # The 24 hours 00 to 23 are 23 of the one UTC day and one of the day before.
+    exact = nldas.open_points(real, day="exact")
+    assert np.isnan(exact["precipitation"]).all() and exact.sizes["time"] == 1
+    some = nldas.open_points(real, day="exact", min_hours=23)
+    assert float(some["precipitation"][0, 0]) == pytest.approx(0.0616 * 24 / 23, rel=1e-6)
+
+
+def test_a_real_reply_that_was_cut(real, tmp_path):
+    text = (real / "APCPsfc-X242-Y112.txt").read_text()
+    (tmp_path / "a.txt").write_text(text[: text.index("2019-05-28 20Z")].rstrip() + "\n")
+    with pytest.raises(NldasError, match="20 hours, the header says 24: cut off"):
+        nldas.open_points(tmp_path)
+    # Fewer lines in the header do not matter, while what is needed stays.
+    (tmp_path / "a.txt").write_text(text.replace("elevation[m]=277.013885\n", "").replace("dlat=0.125000\n", ""))
+    assert float(nldas.open_points(tmp_path)["precipitation"][0, 0]) == pytest.approx(0.0616, rel=1e-6)
