@@ -11,9 +11,11 @@ import pydantic
 import typer
 import yaml
 
-from smapnb import __version__, profile, runner
+from smapnb import __version__, fetch, profile, runner
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+fetch_app = typer.Typer(no_args_is_help=True, help="Say what the data take, and get them.")
+app.add_typer(fetch_app, name="fetch")
 
 
 def _show_version(wanted: bool) -> None:
@@ -60,6 +62,49 @@ def profiles() -> None:
             typer.echo(f"{path.stem:<16} {profile.load(path).title}")
 
 
+Name = Annotated[str, typer.Argument(metavar="PROFILE", help="Name of a profile, or path of its YAML file.")]
+Parallel = Annotated[int, typer.Option(min=1, max=16, help="Connections at once.")]
+Window = Annotated[bool, typer.Option("--window", help="Windows of the conterminous U.S. where they are offered.")]
+Points = Annotated[
+    Path | None, typer.Option(help="CSV with the columns lat, lon: series there where they are offered.")
+]
+Assign = Annotated[list[str] | None, typer.Option("-p", metavar="KEY=VALUE", help="Set a profile key, as for run.")]
+
+
+@fetch_app.command("plan")
+def fetch_plan(
+    name: Name,
+    parallel: Parallel = 4,
+    rate: Annotated[float, typer.Option(min=0.001, help="MB/s of one connection.")] = 2.0,
+    window: Window = False,
+    points: Points = None,
+    assign: Assign = None,
+) -> None:
+    """Print files, bytes, requests and hours, and how to make it smaller; asks no server."""
+    with _one_line_errors():
+        chosen = profile.load(name, overrides=profile.parse_assignments(assign or []))
+        pace = fetch.Pace(parallel=parallel, rate=rate * 1e6)
+        places = fetch.read_places(points) if points else []
+        typer.echo(fetch.describe(chosen, profile.data_root(), pace, window=window, places=places), nl=False)
+
+
+@fetch_app.command("get")
+def fetch_get(
+    name: Name,
+    parallel: Parallel = 4,
+    window: Window = False,
+    points: Points = None,
+    assign: Assign = None,
+) -> None:
+    """Fetch what is missing into the folder of the data; stopped, the same command goes on."""
+    with _one_line_errors():
+        chosen = profile.load(name, overrides=profile.parse_assignments(assign or []))
+        places = fetch.read_places(points) if points else []
+        asked = fetch.wish(chosen, window=window, places=places)
+        done = fetch.get(asked, profile.data_root(), parallel=parallel, say=lambda line: typer.echo(line, err=True))
+        typer.echo(f"{done.fetched} files fetched, {done.kept} were there, in {profile.data_root()}")
+
+
 @contextmanager
 def _one_line_errors() -> Iterator[None]:
     """Turn what a user can mend into one line on stderr and exit code 1; all else keeps its traceback."""
@@ -68,7 +113,7 @@ def _one_line_errors() -> Iterator[None]:
     except pydantic.ValidationError as error:
         problems = (f"{'.'.join(map(str, e['loc'])) or 'profile'}: {e['msg']}" for e in error.errors())
         _fail("profile does not hold: " + "; ".join(problems))
-    except (profile.ProfileError, runner.RunError, yaml.YAMLError) as error:
+    except (profile.ProfileError, runner.RunError, fetch.FetchError, yaml.YAMLError) as error:
         _fail(str(error))
 
 

@@ -62,7 +62,7 @@ def _login_page(job: Job) -> str:
 
 def check_head(job: Job, head: bytes) -> None:
     """Refuse a file whose first bytes are not of its kind."""
-    if head[:512].lstrip().lower().startswith(WEB_PAGE):
+    if job.kind != "listing" and head[:512].lstrip().lower().startswith(WEB_PAGE):
         raise errors.LoginPage(_login_page(job))
     known = SIGNATURES[job.kind]
     # A first chunk may be shorter than the signature; what is there must fit, the whole is looked at again.

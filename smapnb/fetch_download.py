@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -73,6 +74,19 @@ def fetch_one(
         if stop.wait(pause):
             raise _stopped(job)
     raise AssertionError("a download needs at least one try")
+
+
+def read_text(url: str, name: str, session: requests.Session, settings: Settings) -> str:
+    """Read a small text or web page with the patience of a download; nothing of it stays on disk.
+
+    Raises
+    ------
+    FetchError
+        As `fetch_one`.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        fetch_one(Job(url, name, kind="listing"), Path(folder), session, settings, threading.Event())
+        return (Path(folder) / name).read_text(encoding="utf-8", errors="replace")
 
 
 def _with_tries(error: FetchError, attempt: int, settings: Settings) -> FetchError:

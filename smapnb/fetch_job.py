@@ -12,6 +12,7 @@ SIGNATURES = {
     "grib": (b"GRIB",),
     "zip": (b"PK\x03\x04",),
     "text": (),
+    "listing": (),  # a web page, and meant to be one
 }
 
 
@@ -30,6 +31,8 @@ class Job:
         Length in bytes, where its owner publishes it.
     sha256 : str, optional
         Checksum, where its owner publishes it.
+    about : int, optional
+        Length thought likely; for progress and room on the disk, never held against the file.
     product, version : str
         For the manifest.
     """
@@ -39,6 +42,7 @@ class Job:
     kind: str = "text"
     size: int | None = None
     sha256: str | None = None
+    about: int | None = None
     product: str = ""
     version: str = ""
 

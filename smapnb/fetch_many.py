@@ -165,8 +165,8 @@ def _entry(job: Job, fetched: Fetched, *, moved: bool) -> dict[str, object]:
 
 
 def _check_room(missing: Sequence[Job], root: Path) -> None:
-    # Files of unknown length count as nothing; the plan says how large they are thought to be.
-    to_come = sum(max(0, (job.size or 0) - _part_size(root / job.path)) for job in missing)
+    # Files of wholly unknown length count as nothing.
+    to_come = sum(_to_come(job, root) for job in missing)
     free = free_bytes(root)
     if to_come * (1 + SPARE) > free:
         raise errors.DiskFull(
@@ -175,9 +175,9 @@ def _check_room(missing: Sequence[Job], root: Path) -> None:
         )
 
 
-def _part_size(final: Path) -> int:
-    part = part_of(final)
-    return part.stat().st_size if part.is_file() else 0
+def _to_come(job: Job, root: Path) -> int:
+    part = part_of(root / job.path)
+    return max(0, (job.size or job.about or 0) - (part.stat().st_size if part.is_file() else 0))
 
 
 def free_bytes(folder: Path) -> int:
@@ -211,8 +211,8 @@ class _Works:
         """Work off the jobs; raises what must end the whole."""
         for job in missing:
             self.todo.put(job)
-        sizes = [max(0, (job.size or 0) - _part_size(self.root / job.path)) for job in missing]
-        total = sum(sizes) if all(job.size for job in missing) else None
+        known = all(job.size or job.about for job in missing)
+        total = sum(_to_come(job, self.root) for job in missing) if known else None
         # Daemons: after an interrupt nobody waits for a server that is silent; parts on disk are always whole.
         threads = [threading.Thread(target=self._work, daemon=True) for _ in range(min(parallel, len(missing)))]
         with tqdm(total=total, unit="B", unit_scale=True, disable=not progress, desc="fetch") as self.bar:
@@ -289,4 +289,6 @@ def _account(outcome: Outcome, more: str = "") -> None:
     counts = ", ".join(f"{n} {kind}" for kind, n in kinds.most_common())
     first = "; ".join(str(error) for error in outcome.failures[:SHOWN_FAILURES])
     rest = f"{outcome.fetched + outcome.kept} files are in place" + (f"; {more}" if more else "")
-    raise errors.Incomplete(f"{len(outcome.failures)} files could not be had ({counts}); {rest}. First: {first}")
+    error = errors.Incomplete(f"{len(outcome.failures)} files could not be had ({counts}); {rest}. First: {first}")
+    error.everywhere = bool(more)
+    raise error
