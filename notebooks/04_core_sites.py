@@ -249,12 +249,13 @@ print(f"{len(of_r)} comparisons of R")
 # follow; click a name in the legend to hide it.
 
 # %%
+view = ("2012-01-01", "2018-03-31") if collocated.sizes["time"] > 2500 else None
 fifth = ["09013601", "16013604", "16023603", "16033603", "16043604", "16063603"]
 here = [site for site in fifth if site in collocated["site"].values] or list(collocated["site"].values[:3])
 drawn_names = [v for p in ("insitu", "smap", "lstm", "noah", "comb") if (v := f"ssm_{p}") in collocated]
 part = collocated[drawn_names].sel(site=here)
 part = part.where(part["ssm_insitu"].notnull().any("site"), drop=True) if scored.empty else part
-plot.anomaly_series(part - part.mean("time"), drawn_names, title="Surface", synthetic=synthetic)
+plot.anomaly_series(part - part.mean("time"), drawn_names, title="Surface", synthetic=synthetic, shown=view)
 
 # %%
 deep = (collocated["rzsm_insitu"].notnull() & collocated.get("rzsm_lstm", collocated["rzsm_insitu"]).notnull()).sum(
@@ -265,7 +266,9 @@ drawn_names = [v for p in ("insitu", "smap", "lstm", "noah", "comb") if (v := f"
 figure = None
 if here:
     part = collocated[drawn_names].sel(site=here)
-    figure = plot.anomaly_series(part - part.mean("time"), drawn_names, title="Root zone", synthetic=synthetic)
+    figure = plot.anomaly_series(
+        part - part.mean("time"), drawn_names, title="Root zone", synthetic=synthetic, shown=view
+    )
 else:
     print("No station of this run reaches the root zone.")
 figure

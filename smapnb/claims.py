@@ -302,7 +302,8 @@ def _refuse_what_is_missing(claim: Claim, book: Notebook, facts: Facts) -> None:
 def _lacks(what: Literal["periods", "products"], name: str) -> Callable[[Facts, list[str]], str]:
     def reason(facts: Facts, used: list[str]) -> str:
         held: Mapping[str, frozenset[str]] = getattr(facts, what)
-        without = [table for table in used if held.get(table) and name not in held[table]]
+        usual = {"PL", "AL"} if what == "periods" else set()  # the one-year test is of neither period
+        without = [t for t in used if held.get(t) and name not in held[t] and (not usual or held[t] & usual)]
         if not without:
             return ""
         public = " (the core stations' daily records from then are not public)" if name == "PL" else ""
