@@ -9,8 +9,10 @@ from __future__ import annotations
 import csv
 from collections.abc import Callable, Sequence
 from datetime import date
+from functools import cache
 from pathlib import Path
 
+from smapnb import fetch_earthdata as earthdata
 from smapnb import fetch_errors as errors
 from smapnb.fetch_errors import FetchError
 from smapnb.fetch_job import Settings
@@ -40,6 +42,7 @@ __all__ = [
 IMPATIENT = Settings(tries=1, connect_timeout=5, read_timeout=10, slowest=50_000, slow_for=10)
 QUIET_SECONDS = 300.0
 SAMPLE_PIXELS = 412
+SAMPLE_PERIOD = (date(2015, 4, 1), date(2018, 3, 31))
 
 
 def wish(profile: Profile, *, window: bool = False, places: Sequence[tuple[float, float]] = ()) -> Wish:
@@ -160,22 +163,29 @@ def get(
     _check_room(asked, root)
     done = Outcome()
     incomplete: list[FetchError] = []
-    for files in lists(asked, root, settings):
-        if files.only_after_all and incomplete:
-            continue
-        say(files.title)
+    log_in = cache(earthdata.log_in)
+    for product in asked.products:
+        missing = False
         try:
-            part = _one_list(files, root, parallel, settings, progress)
-        except errors.Incomplete as error:
+            for files in lists(product, asked, root, settings, log_in):
+                if files.only_after_all and missing:
+                    continue
+                say(files.title)
+                try:
+                    part = _one_list(files, root, parallel, settings, progress)
+                except errors.Incomplete as error:
+                    if error.everywhere:
+                        raise
+                    missing = True
+                    incomplete.append(error)  # the other lists may still be had
+                    continue
+                done.fetched += part.fetched
+                done.kept += part.kept
+                done.moved += part.moved
+        except FetchError as error:
             if error.everywhere:
                 raise
-            incomplete.append(error)  # the other lists may still be had
-            continue
-        done.fetched, done.kept, done.moved = (
-            done.fetched + part.fetched,
-            done.kept + part.kept,
-            done.moved + part.moved,
-        )
+            incomplete.append(error)  # and so may the other products
     if incomplete:
         raise errors.Incomplete("; ".join(map(str, incomplete)))
     return done
@@ -236,7 +246,7 @@ def fetch_sample_quietly(root: Path) -> str:
         return ""
     try:
         moved = 0
-        for files in lists(Wish([SAMPLE], (date(2015, 4, 1), date(2018, 3, 31))), root, IMPATIENT):
+        for files in lists(SAMPLE, Wish([SAMPLE], SAMPLE_PERIOD), root, IMPATIENT):
             outcome = fetch_many(
                 files.jobs,
                 root / files.folder,

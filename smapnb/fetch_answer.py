@@ -41,7 +41,12 @@ def check_answer(job: Job, response: requests.Response) -> None:
         words = response.raw.read(4096, decode_content=True).lower() if response.status_code in (401, 403) else b""
         approve = denied or b"approve" in words or b"eula" in words
         raise errors.of_status(
-            response.status_code, job.path, job.url, approve=approve, retry_after=response.headers.get("Retry-After")
+            response.status_code,
+            job.path,
+            job.url,
+            earthdata=job.earthdata,
+            approve=approve,
+            retry_after=response.headers.get("Retry-After"),
         )
     if denied:
         raise errors.LicenceNotAccepted(
@@ -54,10 +59,10 @@ def check_answer(job: Job, response: requests.Response) -> None:
 
 
 def _login_page(job: Job) -> str:
-    return (
-        f"{job.path}: {shown(job.url)} gives a web page in place of data, most likely a login page; "
-        f"{errors.HOW_TO_LOG_IN}; then {errors.HOW_TO_APPROVE}"
-    )
+    said = f"{job.path}: {shown(job.url)} gives a web page in place of data"
+    if not job.earthdata:
+        return f"{said}; open the address in a browser to see what it wants"
+    return f"{said}, most likely a login page; {errors.HOW_TO_LOG_IN}; then {errors.HOW_TO_APPROVE}"
 
 
 def check_head(job: Job, head: bytes) -> None:

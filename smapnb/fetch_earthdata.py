@@ -108,7 +108,15 @@ def _job(granule: Any, product: Product) -> Job:
         raise errors.WrongContent(f"{product.short_name}: the catalogue names {name!r}, which is no granule of it")
     path = name if product.every == "once" else f"{match[2][:4]}/{name}"
     return Job(
-        links[0], path, product.kind, size, sha256, product.size, product=product.short_name, version=product.version
+        links[0],
+        path,
+        product.kind,
+        size,
+        sha256,
+        product.size,
+        product=product.short_name,
+        version=product.version,
+        earthdata=True,
     )
 
 
@@ -146,6 +154,7 @@ def windows(jobs: Sequence[Job], product: Product, window: Window) -> list[Job]:
             about=4 * cells * len(product.window_fields),
             product=job.product,
             version=f"{job.version}, rows {top}-{bottom}, columns {left}-{right}",
+            earthdata=True,
         )
         for job in jobs
     ]
@@ -177,6 +186,7 @@ def points(product: Product, places: Sequence[tuple[float, float]], start: date,
                         about=n_bytes,
                         product=product.short_name,
                         version=product.version,
+                        earthdata=True,
                     )
                 )
     return jobs

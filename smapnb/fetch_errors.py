@@ -154,7 +154,15 @@ def shown(url: str) -> str:
     return f"{parts.scheme}://{parts.hostname or ''}{port}{parts.path}"
 
 
-def of_status(status: int, path: str, url: str, *, approve: bool = False, retry_after: str | None = None) -> FetchError:
+def of_status(
+    status: int,
+    path: str,
+    url: str,
+    *,
+    earthdata: bool = False,
+    approve: bool = False,
+    retry_after: str | None = None,
+) -> FetchError:
     """Turn an HTTP status that is not success into the error it means.
 
     Parameters
@@ -163,12 +171,21 @@ def of_status(status: int, path: str, url: str, *, approve: bool = False, retry_
         HTTP status code.
     path, url : str
         File that was asked for and its address; the address is shortened by `shown`.
+    earthdata : bool
+        The server is one of NASA's.
     approve : bool
         The answer speaks of an application that is not approved.
     retry_after : str, optional
         Header Retry-After, seconds or an HTTP date.
     """
     at = f"{path}: {shown(url)} answers {status}"
+    if status in (401, 403) and not earthdata:
+        host = urlsplit(url).hostname
+        error_class = MissingCredentials if status == 401 else Refused
+        return error_class(
+            f"{at}: its owner wants an account or refuses this one; `machine {host} login NAME password PASSWORD` in "
+            "~/.netrc is sent to it"
+        )
     if status == 403 or (status == 401 and approve):
         return LicenceNotAccepted(f"{at}: the account may not read this archive; {HOW_TO_APPROVE}")
     if status == 401:

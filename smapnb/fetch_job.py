@@ -35,6 +35,8 @@ class Job:
         Length thought likely; for progress and room on the disk, never held against the file.
     product, version : str
         For the manifest.
+    earthdata : bool
+        An Earthdata account is needed; decides the advice in messages.
     """
 
     url: str
@@ -45,6 +47,7 @@ class Job:
     about: int | None = None
     product: str = ""
     version: str = ""
+    earthdata: bool = False
 
 
 @dataclass(frozen=True)

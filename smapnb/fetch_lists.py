@@ -13,6 +13,7 @@ from datetime import date
 from importlib import resources
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import requests
 
@@ -62,50 +63,58 @@ class Wish:
     places: Sequence[tuple[float, float]] = ()
 
 
-def lists(wish: Wish, root: Path, settings: Settings) -> Iterator[FileList]:
-    """Yield the lists of files of a wish; each is to be fetched before the next is asked for.
+def lists(
+    product: Product, wish: Wish, root: Path, settings: Settings, log_in: Callable[[], Any] = earthdata.log_in
+) -> Iterator[FileList]:
+    """Yield the lists of files of a product; each is to be fetched before the next is asked for.
+
+    Parameters
+    ----------
+    product : Product
+    wish : Wish
+        Period, window and places.
+    root : Path
+        Folder of the data.
+    settings : Settings
+    log_in : callable
+        Logs in at Earthdata, if that is needed.
 
     Raises
     ------
     FetchError
         No account, or a catalogue or listing that does not answer.
     """
-    library = None
-    for product in wish.products:
-        if wish.places and product.point_fields:
-            new_session = earthdata.point_sessions(settings)
-            jobs = earthdata.points(product, wish.places, *wish.period)
-            yield FileList(f"{product.short_name}, points", POINTS_FOLDER, jobs, new_session)
-        elif product.archive in ("earthdata", "gesdisc"):
-            library = library or earthdata.log_in()
-            made = (
-                _catalogued(library, product, wish) if product.archive == "earthdata" else _hourly(product, wish.period)
-            )
-            for title, folder, jobs in made:
-                yield FileList(title, folder, jobs, library.get_requests_https_session)
-        elif product.archive == "ncei":
-            yield from _stations(product, wish.period, root, settings)
-        elif product.archive == "github":
-            yield from _sample(product)
-        else:
-            job = Job(product.url, product.url.rsplit("/", 1)[-1], product.kind, product=product.short_name)
-            yield FileList(product.short_name, product.folder, [job])
+    if wish.places and product.point_fields:
+        jobs = earthdata.points(product, wish.places, *wish.period)
+        if jobs:
+            yield FileList(f"{product.short_name}, points", POINTS_FOLDER, jobs, earthdata.point_sessions(settings))
+    elif product.archive == "earthdata":
+        yield from _catalogued(product, wish, log_in)
+    elif product.archive == "gesdisc":
+        yield from _hourly(product, wish.period, log_in)
+    elif product.archive == "ncei":
+        yield from _stations(product, wish.period, root, settings)
+    elif product.archive == "github":
+        yield from _sample(product)
+    else:
+        job = Job(product.url, product.url.rsplit("/", 1)[-1], product.kind, product=product.short_name)
+        yield FileList(product.short_name, product.folder, [job])
 
 
-def _catalogued(library: object, product: Product, wish: Wish) -> Iterator[tuple[str, str, list[Job]]]:
+def _catalogued(product: Product, wish: Wish, log_in: Callable[[], Any]) -> Iterator[FileList]:
     covered = wish.period if product.every == "once" else product.days(*wish.period)
     if covered is None:
         return
+    library = log_in()
     jobs = earthdata.granules(library, product, *covered)
-    expected = product.granules(*covered)
-    title = f"{product.short_name}: {len(jobs)} of {expected} granules are in the catalogue"
+    title = f"{product.short_name}: {len(jobs)} of {product.granules(*covered)} granules are in the catalogue"
+    folder = product.folder
     if wish.window and product.collection:
-        yield title + ", windows", f"{product.folder}-window", earthdata.windows(jobs, product, wish.window)
-    else:
-        yield title, product.folder, jobs
+        jobs, title, folder = earthdata.windows(jobs, product, wish.window), f"{title}, windows", f"{folder}-window"
+    yield FileList(title, folder, jobs, library.get_requests_https_session)
 
 
-def _hourly(product: Product, period: tuple[date, date]) -> Iterator[tuple[str, str, list[Job]]]:
+def _hourly(product: Product, period: tuple[date, date], log_in: Callable[[], Any]) -> Iterator[FileList]:
     """Make a list a year, so that no list and no manifest grows beyond 8785 files."""
     for year, stamps in groupby(hours(product, *period), key=lambda stamp: stamp[0].year):
         jobs = []
@@ -120,9 +129,11 @@ def _hourly(product: Product, period: tuple[date, date]) -> Iterator[tuple[str, 
                     about=product.size,
                     product=product.short_name,
                     version=product.version,
+                    earthdata=True,
                 )
             )
-        yield f"{product.short_name} {year}", product.folder.format(day=date(year, 1, 1)), jobs
+        folder = product.folder.format(day=date(year, 1, 1))
+        yield FileList(f"{product.short_name} {year}", folder, jobs, log_in().get_requests_https_session)
 
 
 def _stations(product: Product, period: tuple[date, date], root: Path, settings: Settings) -> Iterator[FileList]:
@@ -136,6 +147,8 @@ def _stations(product: Product, period: tuple[date, date], root: Path, settings:
         product.folder,
         [Job(f"{base}/{STATIONS}", STATIONS, product=product.short_name)],
     )
+    if not (root / product.folder / STATIONS).is_file():
+        return  # why is known to the caller, whom the first list has failed
     stems = station_stems(root / product.folder / STATIONS)
     for year in range(covered[0].year, covered[1].year + 1):
         address = product.url.format(day=date(year, 1, 1), name="")

@@ -301,8 +301,12 @@ def test_hours_of_nldas(server, earthaccess, tmp_path):
 )
 def test_what_can_go_wrong_before_the_first_byte(earthaccess, tmp_path, monkeypatch, break_it, error, words):
     break_it(earthaccess, monkeypatch)
-    with pytest.raises(error) as caught:
+    with pytest.raises(fetch_errors.FetchError) as caught:
         get([PRODUCTS["SPL3SMP"]], tmp_path)
+    # What another product need not meet is told at the end.
+    assert type(caught.value) is (error if error.everywhere else fetch_errors.Incomplete)
+    with pytest.raises(error):
+        list(fetch_lists.lists(PRODUCTS["SPL3SMP"], Wish([], DAYS), tmp_path, QUICK))
     for word in words:
         assert word in str(caught.value)
     assert SECRET not in str(caught.value)
@@ -327,7 +331,7 @@ def test_room_for_the_whole_is_looked_at_first(earthaccess, tmp_path, monkeypatc
     folder.mkdir(parents=True)
     entry = {"size": 30_000_000, "sha256": "x"}
     (folder / "fetch-manifest.json").write_text(json.dumps({"format": 1, "files": {"2016/a.h5": entry}}))
-    with pytest.raises(fetch_errors.NotFound):
+    with pytest.raises(fetch_errors.Incomplete, match="holds nothing"):
         get([PRODUCTS["SPL3SMP"]], tmp_path)
 
 
@@ -468,7 +472,7 @@ def test_stations_of_the_network_proper(server, tmp_path):
         "uscrn/stations.tsv",
     ]
     server.put("/daily01/2017/", b"<html>moved</html>")
-    with pytest.raises(fetch_errors.NotFound, match=r"2017: .*lists no station"):
+    with pytest.raises(fetch_errors.Incomplete, match=r"2017: .*lists no station"):
         get([product], tmp_path, period=(date(2017, 1, 1), date(2017, 6, 1)))
 
 
@@ -485,6 +489,21 @@ def test_a_list_of_stations_without_its_columns(tmp_path):
     (tmp_path / "stations.tsv").write_text("WBAN\tSTATE\n1\tTX\n")
     with pytest.raises(fetch_errors.WrongContent, match=r"stations.tsv: no columns \['COUNTRY'"):
         fetch_lists.station_stems(tmp_path / "stations.tsv")
+
+
+def test_without_the_list_of_stations(server, tmp_path):
+    product = PRODUCTS["USCRN daily01"]
+    product = replace(product, url=product.url.replace(fetch_products.NCEI, server.address))
+    with pytest.raises(fetch_errors.Incomplete, match=r"stations\.tsv"):
+        get([product], tmp_path)
+
+
+def test_a_product_without_granules_keeps_none_from_coming(server, earthaccess, tmp_path):
+    soils = replace(PRODUCTS["WISE30sec"], url=server.put("/wise_30sec_v1.zip", b"PK\x03\x04soil"))
+    with pytest.raises(fetch_errors.Incomplete, match="holds nothing"):
+        get([PRODUCTS["SPL3SMP"], PRODUCTS["SPL4SMLM"], soils], tmp_path)
+    assert files(tmp_path) == ["wise/wise_30sec_v1.zip"]
+    assert len(earthaccess.logins) == 1
 
 
 def test_soils(server, tmp_path):

@@ -127,12 +127,27 @@ def test_each_failure_has_its_own_message(server, tmp_path, answer, kind, words,
     server.put("/data-redirect", b"<html>denied</html>")
     url = server.put("/a.h5", BODY, *[answer] * 20)
     with pytest.raises(fetch_errors.FetchError) as caught, requests.Session() as session:
-        fetch_download.fetch_one(Job(url, "p/a.h5", kind="hdf5"), tmp_path, session, QUICK, threading.Event())
+        job = Job(url, "p/a.h5", kind="hdf5", earthdata=True)
+        fetch_download.fetch_one(job, tmp_path, session, QUICK, threading.Event())
     assert type(caught.value) is kind
     for word in ["p/a.h5", *words]:
         assert word in str(caught.value)
     assert len(server.asked("/a.h5")) == tries
     assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind", "words"),
+    [
+        (status(401), fetch_errors.MissingCredentials, "machine 127.0.0.1 login"),
+        (status(403), fetch_errors.Refused, "machine 127.0.0.1 login"),
+        (page(), fetch_errors.LoginPage, "open the address in a browser"),
+    ],
+)
+def test_no_advice_on_earthdata_for_other_archives(server, tmp_path, answer, kind, words):
+    error = fails(Job(server.put("/a.h5", BODY, *[answer] * 4), "a.h5", kind="hdf5"), tmp_path)
+    assert type(error) is kind
+    assert words in str(error) and "urs.earthdata" not in str(error)
 
 
 def test_only_https_leaves_this_machine(tmp_path):
@@ -176,6 +191,7 @@ def test_without_ranges_or_version_a_file_starts_anew(server, tmp_path, how, ran
     outcome = fetch(Job(server.put("/a.h5", BODY, short(150_000), **how), "a.h5", kind="hdf5"), tmp_path)
     assert (tmp_path / "a.h5").read_bytes() == BODY
     assert ("range" in server.log[1].headers) == ranges
+    assert fetch_manifest.read(tmp_path)["a.h5"]["sha256"] == SHA256
     assert outcome.moved == len(BODY) + 150_000
 
 
@@ -196,6 +212,16 @@ def test_a_file_that_changed_between_the_tries_is_not_mixed(server, tmp_path):
     fetch(job, tmp_path)
     assert (tmp_path / "a.h5").read_bytes() == newer
     assert names(tmp_path) == ["a.h5"]
+
+
+def test_a_part_from_another_address_is_not_continued(server, tmp_path):
+    # Servers that count versions give the same tag to different files.
+    other_body = HDF5 + b"other" * 60_000
+    elsewhere = Job(server.put("/b.h5", other_body, short(100_000)), "a.h5", kind="hdf5")
+    with pytest.raises(fetch_errors.Incomplete):
+        fetch(elsewhere, tmp_path, settings=Settings(tries=1))
+    fetch(Job(server.put("/a.h5", BODY), "a.h5", kind="hdf5"), tmp_path)
+    assert (tmp_path / "a.h5").read_bytes() == BODY
 
 
 def test_a_part_longer_than_the_file_starts_anew(server, tmp_path):
@@ -238,6 +264,13 @@ def test_no_announced_length(server, tmp_path):
     assert (tmp_path / "a.h5").read_bytes() == BODY
     url = server.put("/b.h5", BODY, *[chunked(cut_after=1000)] * 9)
     assert isinstance(fails(Job(url, "b.h5", kind="hdf5"), tmp_path), fetch_errors.ShortRead)
+
+
+def test_a_published_length_is_held_against_what_came(server, tmp_path):
+    for cut, error in ((1000, fetch_errors.ShortRead), (0, fetch_errors.WrongChecksum)):
+        url = server.put("/a.h5", BODY[: len(BODY) - cut], *[chunked()] * 9)
+        size = len(BODY) if cut else len(BODY) - 1
+        assert type(fails(Job(url, "a.h5", kind="hdf5", size=size), tmp_path)) is error
 
 
 def test_a_trickle_is_given_up(server, tmp_path):

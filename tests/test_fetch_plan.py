@@ -2,6 +2,7 @@
 
 import re
 from datetime import date, timedelta
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -140,6 +141,14 @@ def test_the_text_says_all_of_it():
 )
 def test_targets_choose_the_smap_products(targets, names):
     assert {p.short_name for p in needed("conus", targets) if p.short_name.startswith("SPL")} == names
+
+
+def test_the_book_shows_the_plan_of_today():
+    page = (Path(__file__).parent.parent / "book" / "fetch.md").read_text(encoding="utf-8")
+    shown = page.split("```text\n")[1].split("```")[0]
+    done = plan(needed("conus", ["surface", "rootzone"]), (date(2000, 1, 1), date(2018, 12, 31)))
+    assert shown in text(done)
+    assert shown.startswith("product") and "\nall " in shown
 
 
 def test_profiles():
