@@ -89,7 +89,7 @@ def disk_errors(path: str, root: Path) -> Iterator[None]:
             raise errors.DiskFull(
                 f"{path}: the disk of {root} is full; make room and run the same command, which goes on from here"
             ) from None
-        if isinstance(error, PermissionError) or error.errno == errno.EROFS:
+        if isinstance(error, PermissionError | FileExistsError | NotADirectoryError) or error.errno == errno.EROFS:
             raise errors.NotWritable(
                 f"{path}: {root} cannot be written to; set SMAPNB_DATA to a folder of yours"
             ) from None

@@ -20,6 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from misbehaving_server import (  # noqa: F401 (fixtures)
     HDF5,
+    LOGIN_PAGE,
     Server,
     chunked,
     loopback_only,
@@ -165,6 +166,16 @@ def test_a_host_that_does_not_answer(tmp_path):
 def test_a_login_page_is_no_text_file_either(server, tmp_path, answer):
     url = server.put("/a.csv", b"1,2\n", *[answer] * 9)
     assert isinstance(fails(Job(url, "a.csv"), tmp_path), fetch_errors.LoginPage)
+    assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("kind", ["text", "hdf5"])
+def test_a_login_page_in_small_pieces(server, tmp_path, kind):
+    url = server.put("/a", LOGIN_PAGE.strip(), *[trickle(0.001, 3)] * 2)
+    assert isinstance(
+        fails(Job(url, "a", kind=kind), tmp_path),
+        fetch_errors.LoginPage if kind == "text" else fetch_errors.WrongContent,
+    )
     assert names(tmp_path) == []
 
 
@@ -356,11 +367,15 @@ def test_room_is_looked_at_before_anything_moves(server, tmp_path, monkeypatch):
 
 
 def test_a_folder_that_cannot_be_written(server, tmp_path):
-    if os.geteuid() == 0:
-        (tmp_path / "file").write_text("in the way")
-        with pytest.raises(OSError, match="file"):
-            fetch(Job(server.put("/a", BODY), "a"), tmp_path / "file" / "below")
-        return
+    job = Job(server.put("/a", BODY), "a")
+    (tmp_path / "file").write_text("in the way")
+    for folder in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(fetch_errors.NotWritable, match="SMAPNB_DATA"):
+            fetch(job, folder)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="permissions do not bind the superuser")
+def test_a_folder_of_another_user(server, tmp_path):
     tmp_path.chmod(0o500)
     with pytest.raises(fetch_errors.NotWritable, match="SMAPNB_DATA"):
         fetch(Job(server.put("/a", BODY), "a"), tmp_path)
