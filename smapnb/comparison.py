@@ -17,7 +17,7 @@ import pandas as pd
 import xarray as xr
 
 from smapnb import metrics
-from smapnb.comparison_collocate import collocate
+from smapnb.comparison_collocate import collocate, gather
 from smapnb.comparison_drydown import drydown
 from smapnb.comparison_sampling import (
     ALL_PRODUCTS,
@@ -49,6 +49,7 @@ __all__ = [
     "drydown",
     "drydown_scores",
     "effect",
+    "gather",
     "periods",
     "sample",
     "scores",
@@ -118,7 +119,7 @@ def scores(
     launch, season
         As in `sample`.
     n_boot, block, level, seed
-        As in `smapnb.metrics.evaluate`; all sites are resampled alike.
+        As in `smapnb.metrics.evaluate`; all sites are resampled alike. One sample gives no limits: they are NaN.
     minimum_n : int
         Where a site has fewer days, its scores are NaN.
 
@@ -149,6 +150,8 @@ def scores(
                     rows = _score_rows(days.products[name], days.obs, settings)
                     blocks.append(rows.assign(product=name, **labels))
     table = pd.concat(blocks, ignore_index=True) if blocks else pd.DataFrame(columns=SCORE_COLUMNS)
+    if n_boot == 1:
+        table[["lower", "upper"]] = np.nan
     return table.assign(synthetic=collocated.attrs.get("synthetic", "false"))[SCORE_COLUMNS]
 
 

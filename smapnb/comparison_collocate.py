@@ -83,6 +83,19 @@ def collocate(
     return out.assign_attrs(synthetic=str(synthetic).lower()), table
 
 
+def gather(cube: xr.Dataset, hindcast: xr.Dataset) -> xr.Dataset:
+    """Put all products of a run, and the precipitation that finds dry spells, side by side, (time, pixel), lazily.
+
+    Parameters
+    ----------
+    cube, hindcast : xarray.Dataset
+        As `smapnb.cube.open_cube` and `smapnb.hindcast.open_hindcast` give them; of the same pixels.
+    """
+    names = [f"{prefix}_{name}" for prefix in TARGETS.values() for name in PRODUCTS]
+    parts = [data[[n for n in (*names, "precipitation") if n in data]] for data in (cube, hindcast)]
+    return xr.merge(parts, join="outer", compat="equals", combine_attrs="drop_conflicts")
+
+
 def product(collocated: xr.Dataset, prefix: str, name: str) -> xr.DataArray | None:
     """Give a product of a quantity (prefix ``ssm`` or ``rzsm``), combined if it is a combination; None: not there."""
     own = f"{prefix}_{name}"
@@ -139,9 +152,8 @@ def _at_sites(products: xr.Dataset, pixels: NDArray[np.int64], site: xr.DataArra
 
 
 def _join(series: xr.Dataset, products: xr.Dataset) -> xr.Dataset:
-    return xr.merge(
-        list(xr.align(series.load(), products, join="outer", exclude="site")), combine_attrs="drop_conflicts"
-    )
+    both = list(xr.align(series.load(), products, join="outer", exclude="site"))
+    return xr.merge(both, join="exact", compat="equals", combine_attrs="drop_conflicts")
 
 
 def _without_flat(data: xr.Dataset, table: pd.DataFrame, flat: float) -> tuple[xr.Dataset, pd.DataFrame]:

@@ -6,7 +6,7 @@ nothing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,7 +38,8 @@ def periods(collocated: xr.Dataset, quantity: str = "surface", *, rules: str, la
     The scripts make of t1, the later of the first in-situ day and the first hindcast day, t2, the first SMAP day, and
     t3, the earlier of the last in-situ day and the last SMAP day, the periods t1 to t2 and t2 to t3, which share
     the day t2. Here t2 belongs to AL only, so that no day is trained on and tested on: PL is [t1, t2) and AL
-    [t2, t3], where no in-situ value before t1 or after t3 is used. The end of AL is ``Rules.after_launch_end``.
+    [t2, t3], where no in-situ value before t1 or after t3 is used. The end of AL is ``Rules.after_launch_end`` or,
+    where that is earlier, the last day on which any site has a SMAP value of the quantity.
 
     Parameters
     ----------
@@ -65,7 +66,8 @@ def periods(collocated: xr.Dataset, quantity: str = "surface", *, rules: str, la
     obs, begin = in_situ(collocated, quantity), pd.Timestamp(launch)
     hindcast = product(collocated, TARGETS[quantity], "lstm")
     earliest = _first_day(hindcast) if hindcast is not None else None
-    last = pd.Timestamp(rule_sets.of(rules).after_launch_end)
+    smap = product(collocated, TARGETS[quantity], "smap")
+    last = min(pd.Timestamp(rule_sets.of(rules).after_launch_end), _last_day(smap))
     days = obs.indexes["time"]
     rows = []
     for position, site in enumerate(collocated["site"].to_numpy()):
@@ -83,6 +85,12 @@ def periods(collocated: xr.Dataset, quantity: str = "surface", *, rules: str, la
             rows.append(row)
     table = pd.DataFrame(rows, columns=["site", "period", "start", "end", "days"])
     return table.astype({"start": "datetime64[ns]", "end": "datetime64[ns]"})
+
+
+def _last_day(smap: xr.DataArray | None) -> pd.Timestamp:
+    """Last day with a SMAP value at any site; the end of time where there is no SMAP to end."""
+    some = None if smap is None else known(smap).any("site").to_numpy()
+    return pd.Timestamp.max if smap is None or some is None or not some.any() else smap.indexes["time"][some][-1]
 
 
 def _first_day(hindcast: xr.DataArray) -> pd.Timestamp | None:
@@ -134,7 +142,8 @@ def sample(
         As in `periods`.
     sampling : str
         ``author``: each product on every in-situ day that it has. ``matched``: all products on the days that all of
-        them have: SMAP's days in AL. A product without any value at a site in the period binds no other there.
+        them have: SMAP's days in AL, and where SMAP has none, no day. Another product without any value at a site in
+        the period binds no other there.
     season : str, optional
         ``DJF, MAM, JJA, SON``: only its days.
 
@@ -169,17 +178,18 @@ def sample(
         if values is not None and not (name == "smap" and period == "PL"):
             products[name] = values.transpose("time", "site").isel(time=days).where(known(obs))
     if sampling == "matched":
-        common = _common_days(obs, [products[name] for name in PRODUCTS if name in products])
+        common = _common_days(obs, {name: products[name] for name in PRODUCTS if name in products})
         obs = obs.where(common)
         products = {name: values.where(common) for name, values in products.items()}
     return Sample(obs, products)
 
 
-def _common_days(obs: xr.DataArray, products: Sequence[xr.DataArray]) -> xr.DataArray:
-    """Days that obs and every product have; a product with no value at a site binds nothing there."""
+def _common_days(obs: xr.DataArray, products: Mapping[str, xr.DataArray]) -> xr.DataArray:
+    """Days that obs and every product have; one with no value at a site binds nothing there, unless it is SMAP."""
     common = known(obs)
-    for values in products:
-        common = common & (known(values) | ~known(values).any("time"))
+    for name, values in products.items():
+        there = known(values)
+        common = common & (there if name == "smap" else there | ~there.any("time"))
     return common
 
 

@@ -63,7 +63,7 @@ def effect(differences: pd.DataFrame, *, n_boot: int = 2000, level: float = 0.95
     pandas.DataFrame
         One row a quantity, pair and metric: ``mean, lower, upper, median`` of the differences over the sites,
         ``n_higher`` and ``n_lower`` of ``n_sites``, of these ``n_higher_significant, n_lower_significant``, and
-        ``n_groups``. With one group there are no limits.
+        ``n_groups``. With fewer than three groups there are no limits.
     """
     generator = np.random.default_rng(seed)
     rows = []
@@ -80,7 +80,7 @@ def effect(differences: pd.DataFrame, *, n_boot: int = 2000, level: float = 0.95
         }
         if value.size:
             row |= {"mean": value.mean(), "median": np.median(value)}
-        if len(groups) > 1:
+        if len(groups) >= FEWEST_CLUSTERS:
             total, size = np.bincount(codes, value), np.bincount(codes)
             drawn = generator.integers(len(groups), size=(n_boot, len(groups)))
             means = total[drawn].sum(1) / size[drawn].sum(1)

@@ -15,7 +15,7 @@ def collocated():
     """Two sites: probes are a ramp from 0.1 to 0.3; SMAP sees every third day of it; the LSTM alternates."""
     ramp = np.linspace(0.1, 0.3, len(DAYS))
     probes = np.stack([ramp, ramp + 0.1], axis=1).astype(np.float32)
-    smap = np.where(np.arange(len(DAYS))[:, None] % 3 == 0, probes, np.nan)
+    smap = np.where(np.arange(len(DAYS))[::-1, None] % 3 == 0, probes, np.nan)
     lstm = 0.2 + 0.01 * (-1.0) ** np.arange(len(DAYS))[:, None] * np.ones(2)
     data = {"ssm_insitu": probes, "ssm_smap": smap, "ssm_lstm": lstm}
     coords = {"time": DAYS, "site": ["a", "b"], "group": ("site", ["g", "g"])}
@@ -52,7 +52,7 @@ def test_changes_are_of_days_that_are_near(collocated):
     table = comparison.shape(collocated, rules="author-code")
     change = value(table, site="a", product="smap", metric="daily_change")
     assert change["value"] == pytest.approx(0.03 * np.sqrt(2 / 3), rel=0.1)
-    collocated["ssm_smap"] = collocated["ssm_smap"].where(np.arange(len(DAYS))[:, None] % 6 == 0)
+    collocated["ssm_smap"] = collocated["ssm_smap"].where(np.arange(len(DAYS))[::-1, None] % 6 == 0)
     table = comparison.shape(collocated, rules="author-code")
     assert np.isnan(value(table, site="a", product="smap", metric="daily_change")["value"])
 
@@ -87,3 +87,13 @@ def test_drydown_scores_hold_probes_beside_products():
     assert got["smap"] == (4.0, 3.0, 12) and got["lstm"] == (5.0, 4.0, 12)
     assert got["insitu"][0] == 9.0 and np.isnan(got["insitu"][1])
     assert set(long["metric"]) == {"drydown_days"}
+
+
+def test_products_are_gathered_side_by_side():
+    pixel = {"time": DAYS[:3], "pixel": [7, 8], "lat": ("pixel", [40.0, 41.0]), "lon": ("pixel", [-100.0, -99.0])}
+    field = (("time", "pixel"), np.zeros((3, 2), np.float32))
+    cube = xr.Dataset({"ssm_smap": field, "precipitation": field, "air_temperature": field}, pixel)
+    later = xr.Dataset({"ssm_lstm": field, "ssm_lstm_spread": field}, pixel | {"time": DAYS[1:4]})
+    both = comparison.gather(cube, later)
+    assert set(both.data_vars) == {"ssm_smap", "precipitation", "ssm_lstm"} and both.sizes["time"] == 4
+    assert both["ssm_smap"].isnull().sum() == 2  # the day that only the hindcast has
