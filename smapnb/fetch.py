@@ -16,7 +16,7 @@ from smapnb import fetch_earthdata as earthdata
 from smapnb import fetch_errors as errors
 from smapnb.fetch_errors import FetchError
 from smapnb.fetch_job import Settings
-from smapnb.fetch_lists import LAST, FileList, Wish, lists
+from smapnb.fetch_lists import LAST, POINTS_FOLDER, WINDOW_SUFFIX, FileList, Wish, lists
 from smapnb.fetch_manifest import NAME, read
 from smapnb.fetch_many import Outcome, fetch_many, free_bytes
 from smapnb.fetch_plan import Pace, Plan, plan, size_text
@@ -212,7 +212,8 @@ def _check_room(asked: Wish, root: Path) -> None:
         as_window=asked.window is not None,
         as_points=bool(asked.places),
     ).n_bytes
-    there = sum(_bytes_there(product, root) for product in asked.products)
+    folders = {_top(product, asked) for product in asked.products}
+    there = sum(_bytes_there(root / folder) for folder in folders)
     free = free_bytes(root)
     if estimate - there > free:
         raise errors.DiskFull(
@@ -221,11 +222,18 @@ def _check_room(asked: Wish, root: Path) -> None:
         )
 
 
-def _bytes_there(product: Product, root: Path) -> int:
-    top = root / product.folder.split("{")[0]
-    found = [top, *(top.iterdir() if top.is_dir() and "{" in product.folder else ())]
-    folders = [folder for folder in found if (folder / NAME).is_file()]
-    return sum(entry["size"] for folder in folders for entry in read(folder).values())
+def _top(product: Product, asked: Wish) -> str:
+    """Name the folder that holds all of a product's lists."""
+    if asked.places and product.point_fields:
+        return POINTS_FOLDER
+    windowed = asked.window is not None and product.collection
+    return product.folder.split("{")[0] + (WINDOW_SUFFIX if windowed else "")
+
+
+def _bytes_there(top: Path) -> int:
+    """Sum what the manifests of a folder, and of those right below it, hold."""
+    folders = [top, *(top.iterdir() if top.is_dir() else ())]
+    return sum(entry["size"] for folder in folders if (folder / NAME).is_file() for entry in read(folder).values())
 
 
 def fetch_sample_quietly(root: Path) -> str:

@@ -29,6 +29,7 @@ STATIONS = "stations.tsv"
 ELSEWHERE = {"AK", "HI", "PR", "VI", "GU", "AS", "MP"}
 LAST = "CONUSv4f1/crd.csv"
 POINTS_FOLDER = "nldas_points"
+WINDOW_SUFFIX = "-window"
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,8 @@ def _catalogued(product: Product, wish: Wish, log_in: Callable[[], Any]) -> Iter
     title = f"{product.short_name}: {len(jobs)} of {product.granules(*covered)} granules are in the catalogue"
     folder = product.folder
     if wish.window and product.collection:
-        jobs, title, folder = earthdata.windows(jobs, product, wish.window), f"{title}, windows", f"{folder}-window"
+        jobs = earthdata.windows(jobs, product, wish.window)
+        title, folder = f"{title}, windows", folder + WINDOW_SUFFIX
     yield FileList(title, folder, jobs, library.get_requests_https_session)
 
 

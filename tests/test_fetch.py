@@ -321,6 +321,26 @@ def test_an_account_in_the_environment_is_used(earthaccess, monkeypatch, names):
     assert earthaccess.logins[0]["strategy"] == "environment"
 
 
+@pytest.mark.parametrize(
+    ("name", "how", "folder", "n_bytes"),
+    [
+        ("SPL4SMGP", {"window": fetch.CONUS}, "smap/SPL4SMGP.008-window", 16 * 280 * 632 * 4),
+        ("NLDAS_VIC0125_H", {}, "nldas/NLDAS_VIC0125_H.2.0/2016", 49 * (52_500_000_000 // 8766)),
+        ("NLDAS_VIC0125_H", {"places": [(35, -98)]}, "nldas_points", 2 * 2 * 24 * 24),
+    ],
+)
+def test_what_is_there_needs_no_room(earthaccess, tmp_path, monkeypatch, name, how, folder, n_bytes):
+    monkeypatch.setattr(fetch, "free_bytes", lambda _: 0)
+    monkeypatch.setattr(fetch, "lists", lambda *_: [])
+    (tmp_path / folder).mkdir(parents=True)
+    manifest = tmp_path / folder / "fetch-manifest.json"
+    manifest.write_text(json.dumps({"format": 1, "files": {"a": {"size": n_bytes - 1}}}))
+    with pytest.raises(fetch_errors.DiskFull):
+        get([PRODUCTS[name]], tmp_path, **how)
+    manifest.write_text(json.dumps({"format": 1, "files": {"a": {"size": n_bytes}}}))
+    assert get([PRODUCTS[name]], tmp_path, **how).fetched == 0
+
+
 def test_room_for_the_whole_is_looked_at_first(earthaccess, tmp_path, monkeypatch):
     monkeypatch.setattr(fetch, "free_bytes", lambda folder: 50_000_000)
     with pytest.raises(fetch_errors.DiskFull, match=r"about 60 MB are to come, 50 MB are free.*fetch plan"):
