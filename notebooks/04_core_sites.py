@@ -88,7 +88,7 @@ plot.table(
 # %% mystnb={"image": {"alt": "Mean in-situ surface soil moisture of one reference pixel over time with a band of twice its sampling error, and the part of the pixel that operating stations cover"}}
 shown = series.sel(site=series["ssm_insitu"].count("time").idxmax().item())
 pixel = str(shown["site"].item())
-last = shown.indexes["time"][shown["ssm_insitu"].notnull()][-730:]
+last = shown["time"].values[shown["ssm_insitu"].notnull().values][-730:]
 window = slice(last[0], last[-1])
 truth = ground["truth"]["soil_moisture_truth"].sel(depth=5.0) if synthetic else None
 known = None if truth is None else truth.sel(reference_pixel=pixel, time=window)

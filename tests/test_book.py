@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 import browser
+import nbformat
 import pytest
 import run_table
 from browser import PHONE, Seen, browsing, chromium, figures_in, served, visit
@@ -127,6 +128,16 @@ def test_run_that_was_not_made_has_a_page_that_says_so(html):
     words = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", "", page))
     assert "was not run when the book was built; smapnb run conus412 with SMAPNB_DATA" in words
     assert "synthetic-banner" not in page
+
+
+@pytest.mark.slow
+def test_no_chapter_prints_a_warning_or_a_path_of_this_machine(smoke_run):  # noqa: F811
+    for path in sorted((smoke_run / "notebooks").glob("*.ipynb")):
+        for cell in nbformat.read(path, as_version=4).cells:
+            for output in cell.get("outputs", []):
+                text = str(output.get("text", "")) + str(output.get("data", {}).get("text/plain", ""))
+                assert not re.search(r"\w*Warning\b", text), f"{path.stem}: {text[-500:]}"
+                assert str(smoke_run) not in text, f"{path.stem}: {text[-500:]}"
 
 
 @pytest.mark.slow
