@@ -3,6 +3,7 @@
 import tracemalloc
 
 import granules
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
@@ -213,12 +214,17 @@ def test_flags_that_went_through_a_float_are_refused():
     assert list(RETRIEVAL_BITS.values()) == [0, 1, 2, 3] and list(SURFACE_BITS.values()) == list(range(12))
 
 
-def test_limits_of_the_valid_range_belong_to_it(tmp_path):
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_limits_of_the_valid_range_belong_to_it(tmp_path, dtype):
     low, high = np.float32(0.02), np.float32(0.5)
     inside = [low, np.nextafter(low, np.float32(1)), 0.3, high]
     outside = [np.nextafter(low, np.float32(0)), np.nextafter(high, np.float32(1)), np.inf]
     values = [*inside, *outside, -9999, np.nan]
     path = write_l3(tmp_path, "2015-04-01", {"soil_moisture_scav": at_cells(values, -9999, np.float32)})
+    with h5py.File(path, "a") as file:
+        # As 64-bit numbers the limits would lie beside those of the values.
+        node = file["Soil_Moisture_Retrieval_Data_AM/soil_moisture_scav"]
+        node.attrs["valid_min"], node.attrs["valid_max"] = dtype(0.02), dtype(0.5)
     series = smap.open_l3(path, cells=(ROW, COL))
     np.testing.assert_array_equal(series["ssm_smap"].values[0], np.float32([*inside, *[np.nan] * 5]))
     assert series.attrs["n_out_of_range_masked"] == 3
@@ -269,7 +275,7 @@ def test_missing_days_are_counted_gaps(tmp_path, caplog):
 
 
 def test_the_highest_reprocessing_wins(tmp_path):
-    writes = [("R18240", 9, 0.1), ("R18290", 1, 0.2), ("R18290", 10, 0.4), ("R18290", 2, 0.3)]
+    writes = [("R18240", 11, 0.1), ("R18290", 1, 0.2), ("R18290", 10, 0.4), ("R18290", 2, 0.3)]
     for release, counter, value in writes:
         write_l3(tmp_path, "2015-04-01", {"soil_moisture_scav": full(value)}, release=release, counter=counter)
     series = smap.open_l3(tmp_path, cells=([80], [200]))

@@ -213,16 +213,18 @@ HALF = {
 
 
 def test_half_orbits(tmp_path):
-    # The second cell lies outside CONUS; the second half orbit starts at the same second.
+    # The second cell lies north of CONUS, the last two beside it; the second half orbit starts at the same second.
     write_l2(tmp_path, "20150811T013002", [80, 5, 82, 83], [200, 201, 202, 203], HALF)
-    write_l2(tmp_path, "20150811T013002", [90], [210], {"soil_moisture_option2": [0.4]}, orbit=2802, way="D")
+    write_l2(
+        tmp_path, "20150811T013002", [90, 90, 90], [210, 146, 305], {"soil_moisture_option2": 0.4}, orbit=2802, way="D"
+    )
     orbits = smap.open_l2(tmp_path)
     np.testing.assert_allclose(orbits["ssm_smap"], [0.2, np.nan, 0.23, 0.4], rtol=1e-6)
     assert orbits["row"].values.tolist() == [80, 82, 83, 90] and orbits["col"].values.tolist() == [200, 202, 203, 210]
     assert orbits["orbit"].values.tolist() == [2801, 2801, 2801, 2802]
     assert orbits["ascending"].values.tolist() == [True, True, True, False]
     assert str(orbits["time"].values[1]).startswith("2000-01-01T12:00:02") and np.isnat(orbits["time"].values[2])
-    assert smap.open_l2(tmp_path, region=None).sizes["observation"] == 5
+    assert smap.open_l2(tmp_path, region=None).sizes["observation"] == 7
 
     def values(**options):
         return smap.open_l2(tmp_path, region=None, **options)["ssm_smap"].values[:4]

@@ -60,6 +60,25 @@ def test_a_cut_granule_lies_where_it_says(tmp_path, leave_out):
     np.testing.assert_array_equal(one["rzsm_smap"].values[0], values[[5, 0], [0, 4]])
 
 
+def test_a_window_as_opendap_answers_it(tmp_path):
+    """x, y, time and one field, without metadata; a name of the granule's with another suffix; attributes as text."""
+    values = code(GRID, 0, 0.9)[WINDOW]
+    path = tmp_path / "SMAP_L4_SM_gph_20150401T013000_Vv8011_001.nc4"
+    whole = write_l4(tmp_path / "whole", "20150401T013000", {"sm_rootzone": values}, window=WINDOW)
+    with h5py.File(whole) as file, h5py.File(path, "w") as cut:
+        for name in ("x", "y", "time", "Geophysical_Data/sm_rootzone"):
+            cut[name] = file[name][...]
+        cut["time"].attrs["units"] = "seconds since 2000-01-01 11:58:55.816"
+        node = cut["Geophysical_Data/sm_rootzone"]
+        node[0, 0] = -9999
+        node.attrs.update({"_FillValue": np.float32([-9999]), "valid_max": np.float32([0.9]), "units": "m3 m-3"})
+    whole.unlink()
+    series = smap.open_l4(tmp_path, minimum=1)
+    got = decode(series["rzsm_smap"].values[0, 1:], GRID, 0, 0.9)
+    np.testing.assert_array_equal(got, [series["row"][1:], series["col"][1:]])
+    assert np.isnan(series["rzsm_smap"].values[0, 0]) and series.attrs["composite_release"] == "Vv8011"
+
+
 def test_a_cut_granule_that_does_not_say_where_it_lies(tmp_path):
     def cut(*leave_out):
         return write_l4(tmp_path, "20150401T013000", {}, window=WINDOW, leave_out=leave_out)

@@ -206,7 +206,10 @@ class Checker:
 def check_shape(dataset: h5py.Dataset, km: int, path: Path) -> None:
     """Raise `SmapError` if a dataset is not of the grid's shape."""
     if dataset.shape[:2] != EaseGrid(km).shape:
-        raise SmapError(f"{path}: {dataset.name} has the shape {dataset.shape}, the {km} km grid {EaseGrid(km).shape}")
+        raise SmapError(
+            f"{path}: {dataset.name} has the shape {dataset.shape}, the {km} km grid {EaseGrid(km).shape}; level 3 is "
+            "read from whole granules"
+        )
 
 
 def read_overpass(

@@ -42,7 +42,8 @@ QUANTITIES = {"rootzone": ("rzsm_smap", "sm_rootzone"), "surface": ("ssm_smap_l4
 LONG_NAMES = {"ssm_smap_l4": "SMAP level 4 surface soil moisture, 0-5 cm"}
 FIELDS_A_DAY = 8
 MIN_FIELDS = 6
-MAX_BYTES = 2 * 1024**3
+# Peak memory is twice the result: the check against the table takes as much again for a moment.
+MAX_BYTES = 1024**3
 # The files count from 11:58:55.816, some of them in time that starts at 12:00.
 TIME_TOLERANCE = pd.Timedelta("2min")
 
@@ -105,10 +106,12 @@ def open_l4(
             "smaller region, for cells, or for fewer days at a time"
         )
     out = {name: np.full((len(steps), chosen.row.size), np.nan, np.float32) for name in names}
+    by_day: dict[pd.Timestamp, list[list[Granule]]] = {}
+    for stamp, group in groups.items():
+        by_day.setdefault(stamp.normalize() if daily else stamp, []).append(group)
     partial = []
     for place, step in enumerate(steps):
-        due = [groups[s] for s in groups if s.normalize() == step] if daily else [groups[step]]
-        n_read = _fill(out, place, due, damaged, tally, reader, minimum if daily else 1)
+        n_read = _fill(out, place, by_day.get(step, []), damaged, tally, reader, minimum if daily else 1)
         if n_read == 0:
             tally.missing.append(str(step.date()) if daily else str(step))
         elif daily and n_read < minimum:

@@ -5,8 +5,6 @@ It leaves out soil texture and NDVI, which come from elsewhere.
 
 from __future__ import annotations
 
-import logging
-
 import h5py
 import numpy as np
 import xarray as xr
@@ -37,8 +35,6 @@ from smapnb.sources._smap_fields import (
     without_fill,
 )
 from smapnb.sources._smap_files import Granule, Paths, SmapError, dataset_of, group_of
-
-log = logging.getLogger(__name__)
 
 # Fang, Pan & Shen (2019) by the first author's published scripts: means over these days, of the morning overpass,
 # where soil moisture was retrieved.

@@ -70,7 +70,8 @@ __all__ = [
 
 log = logging.getLogger(__name__)
 
-MAX_BYTES = 2 * 1024**3
+# Peak memory is twice the result: the check against the table takes as much again for a moment.
+MAX_BYTES = 1024**3
 # Fang, Pan & Shen (2019), section II-A: pixels missing on more than 75 % of days are left out.
 MIN_VALID = 0.25
 
@@ -133,7 +134,7 @@ def open_l3(
         A path that is not there.
     SmapError
         No granule, a file of another product or version or turned round, lacking group or field; unknown overpass,
-        algorithm or quality; a result of more than 2 GiB. `DamagedError` where a file is empty, truncated or corrupt.
+        algorithm or quality; a result of more than 1 GiB. `DamagedError` where a file is empty, truncated or corrupt.
     """
     if overpass not in OVERPASSES:
         raise SmapError(f"no overpass {overpass!r}; there are {list(OVERPASSES)}")
