@@ -9,6 +9,7 @@ documents name them. Fields that a test does not give hold their fill value.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 
 import h5py
@@ -97,10 +98,13 @@ SHORT4 = {"gph": "SPL4SMGP", "aup": "SPL4SMAU", "lmc": "SPL4SMLM"}
 POLAR = (2000, 2000)
 
 
+@cache
 def code(shape: tuple[int, int], low: float = 0.02, high: float = 0.5) -> np.ndarray:
     """A field of float32 whose value names its row and column, every cell another one."""
     n = shape[0] * shape[1]
-    return (low + (high - low) * (np.arange(n) + 0.5) / n).astype(np.float32).reshape(shape)
+    field = (low + (high - low) * (np.arange(n) + 0.5) / n).astype(np.float32).reshape(shape)
+    field.setflags(write=False)  # the tests share it
+    return field
 
 
 def decode(values, shape: tuple[int, int], low: float = 0.02, high: float = 0.5):

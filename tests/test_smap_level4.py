@@ -237,7 +237,7 @@ def test_analyses(tmp_path):
 
 
 def test_constants(tmp_path):
-    values = {"clsm_poros": code(GRID, 0.3, 0.9)[WINDOW], "mwrtm_vegcls": np.arange(30.0).reshape(SHAPE)}
+    values = {"clsm_poros": code(GRID, 0.3, 0.9)[WINDOW].copy(), "mwrtm_vegcls": np.arange(30.0).reshape(SHAPE)}
     values["clsm_poros"][0, 0] = -9999
     path = write_l4(tmp_path, "00000000T000000", values, kind="lmc", release="4030", version="004", window=WINDOW)
     with h5py.File(path, "a") as file:

@@ -170,19 +170,25 @@ def j2000_to_datetime(seconds: ArrayLike) -> NDArray[np.datetime64]:
 
 @dataclass(frozen=True)
 class Cells:
-    """Cells wanted of a grid: `row`, `col` (pixel,) and the smallest window that holds them."""
+    """Cells wanted of a grid: `row`, `col` (pixel,) and the smallest window that holds them.
+
+    `whole` says that they are all cells of the window, row by row.
+    """
 
     km: int
     row: NDArray[np.int64]
     col: NDArray[np.int64]
     rows: slice
     cols: slice
+    whole: bool = False
 
     def read(self, dataset: h5py.Dataset, origin: tuple[int, int] = (0, 0)) -> NDArray:
         """Values at the cells, (pixel[, layer]); only the window is read. `origin`: cell of the file's first value."""
         rows = slice(self.rows.start - origin[0], self.rows.stop - origin[0])
         cols = slice(self.cols.start - origin[1], self.cols.stop - origin[1])
         block = dataset[rows, cols]
+        if self.whole:
+            return block.reshape(self.row.size, *block.shape[2:])
         return block[self.row - self.rows.start, self.col - self.cols.start]
 
     def coordinates(self) -> dict[str, tuple]:
@@ -232,7 +238,7 @@ def choose_cells(km: int, region: Region, cells: CellList) -> Cells:
         raise SmapError(str(error)) from error
     row, col = row.astype(np.int64), col.astype(np.int64)
     rows, cols = (slice(int(part.min()), int(part.max()) + 1) for part in (row, col))
-    return Cells(km, row, col, rows, cols)
+    return Cells(km, row, col, rows, cols, whole=cells is None)
 
 
 def _box(region: Region) -> tuple[float, float, float, float] | None:

@@ -276,7 +276,7 @@ def _fill(
         n_read += 1
         for name, values in fields.items():
             present = ~np.isnan(values)
-            total[name][present] += values[present]
+            total[name] += np.where(present, values, 0)
             count[name] += present
     for name in out:
         enough = count[name] >= minimum
