@@ -88,6 +88,15 @@ def test_what_is_there_is_not_fetched_again(server, tmp_path):
     assert (tmp_path / "a.h5").read_bytes() == BODY
 
 
+def test_a_newer_published_file_takes_the_place_of_an_older_fetched_one(server, tmp_path):
+    old, new = (Job(server.put("/a", b), "a", sha256=hashlib.sha256(b).hexdigest()) for b in (b"old", b"new"))
+    server.put("/a", b"old")
+    fetch(old, tmp_path)
+    server.put("/a", b"new")
+    assert fetch(new, tmp_path).fetched == 1
+    assert (tmp_path / "a").read_bytes() == b"new"
+
+
 def test_a_file_of_unknown_origin_is_adopted_only_if_it_is_the_published_one(server, tmp_path):
     job = Job(server.put("/a.csv", b"published"), "a.csv", sha256=hashlib.sha256(b"published").hexdigest())
     (tmp_path / "a.csv").write_bytes(b"published")
@@ -169,6 +178,14 @@ def test_a_login_page_is_no_text_file_either(server, tmp_path, answer):
     assert names(tmp_path) == []
 
 
+def test_whatever_the_login_service_says_is_no_data(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(fetch_errors, "EARTHDATA_LOGIN", "localhost")
+    there = server.address.replace("127.0.0.1", "localhost")
+    server.put("/oauth/authorize", b'{"error": "state unknown"}')
+    url = server.put("/a.csv", b"1,2\n", *[status(302, Location=f"{there}/oauth/authorize")] * 2)
+    assert isinstance(fails(Job(url, "a.csv", earthdata=True), tmp_path), fetch_errors.LoginPage)
+
+
 @pytest.mark.parametrize("kind", ["text", "hdf5"])
 def test_a_login_page_in_small_pieces(server, tmp_path, kind):
     url = server.put("/a", LOGIN_PAGE.strip(), *[trickle(0.001, 3)] * 2)
@@ -197,7 +214,9 @@ def test_a_broken_transfer_goes_on_where_it_broke(server, tmp_path, answer):
     assert outcome.moved == len(BODY)
 
 
-@pytest.mark.parametrize(("how", "ranges"), [({"ranges": False}, True), ({"etag": None}, False)])
+@pytest.mark.parametrize(
+    ("how", "ranges"), [({"ranges": False}, True), ({"etag": None}, False), ({"etag": 'W/"v1"'}, False)]
+)
 def test_without_ranges_or_version_a_file_starts_anew(server, tmp_path, how, ranges):
     outcome = fetch(Job(server.put("/a.h5", BODY, short(150_000), **how), "a.h5", kind="hdf5"), tmp_path)
     assert (tmp_path / "a.h5").read_bytes() == BODY
