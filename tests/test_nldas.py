@@ -245,7 +245,7 @@ def test_the_whole_grid(tmp_path):
 
 
 def test_another_grid_is_refused(tmp_path):
-    write(tmp_path, "2015-12-31", grid=(SMALL[0] + 0.0625, SMALL[1]))
+    write(tmp_path, "2015-12-31", grid=(SMALL[0] + 0.03, SMALL[1]))
     with pytest.raises(NldasError, match=r"A20151231\.0000.*lat holds .* not centres"):
         nldas.open_forcing(tmp_path)
     write(tmp_path, "2015-12-31", grid=(LAT[:3] - 0.125, SMALL[1]))
@@ -517,6 +517,37 @@ def test_files_of_any_name_with_several_hours(tmp_path):
         file["time"][3] = 181.0
     with pytest.raises(NldasError, match="03:01:00 is no full hour"):
         nldas.open_forcing(path, names=["air_temperature"])
+
+
+def test_files_of_one_variable_each(tmp_path):
+    """As the old Giovanni gave them: classic netCDF, a name that tells product, variable and hour."""
+    short = {"tmp2m": ("K", 23), "apcpsfc": ("kg/m^2", 24), "pressfc": ("Pa", 24)}
+    for name, (units, hours) in short.items():
+        for hour in range(hours):
+            path = tmp_path / f"scrubbed.NLDAS_FORA0125_H_002_{name}.20151231T{hour:02}00.nc"
+            with scipy.io.netcdf_file(path, "w", version=2) as file:
+                for axis, values in zip(("time", "lat", "lon"), ([0], *SMALL), strict=True):
+                    file.createDimension(axis, len(values))
+                    file.createVariable(axis, "d", (axis,))[:] = values
+                file.variables["time"].units = f"seconds since 2015-12-31 {hour:02}:00:00"
+                item = file.createVariable(f"NLDAS_FORA0125_H_002_{name}", "f", ("time", "lat", "lon"))
+                item[:] = np.float32(hour + len(name) + cells(*SMALL))
+                item.units = units
+    data = nldas.open_forcing(tmp_path, names=["precipitation", "air_temperature"])
+    np.testing.assert_array_equal(data["precipitation"][0], np.float32(24 * (11.5 + 7 + cells(*SMALL))))
+    assert np.isnan(data["air_temperature"]).all()
+    # The hour that one of the two lacks is lacking; pressure is not wanted.
+    assert json.loads(data.attrs["days_incomplete"]) == {"2015-12-31": 23}
+    assert data.attrs["files_of_other_products"] == 24 and data.attrs["files_read"] == 47
+    some = nldas.open_forcing(tmp_path, names=["precipitation", "air_temperature"], min_hours=23)
+    np.testing.assert_array_equal(some["air_temperature"][0], np.float32(11 + 5 + cells(*SMALL)))
+    whole = path.read_bytes()
+    path = path.with_name(path.name.replace("pressfc", "apcpsfc"))
+    for cut in (5, 60, len(whole) - 40):
+        path.write_bytes(path.read_bytes()[:-cut])
+        with pytest.raises(NldasError, match=rf"{path.name}: damaged or truncated"):
+            nldas.open_forcing(tmp_path, names=["precipitation"])
+        path.write_bytes(whole)
 
 
 def test_grib_without_its_library_says_what_to_install(tmp_path, monkeypatch):

@@ -6,9 +6,11 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from smapnb.grid import EaseGrid
-from smapnb.sources import nldas
+from smapnb.sources import _nldas_points, nldas
 from smapnb.sources.nldas import NldasError
 
 HEADER = """prod_name,NLDAS_{product}0125_H.2.0
@@ -60,6 +62,26 @@ def test_both_rules_at_the_end_of_a_year(tmp_path):
     assert author["site"].to_numpy().tolist() == ["44.9375N 93.3125W"]
     assert (float(author["lat"][0]), float(author["lon"][0])) == (44.9375, -93.3125)
     assert author["air_temperature"].attrs["units"] == "K" and author.attrs["day_rule"] == "author"
+
+
+@given(
+    hours=st.lists(st.one_of(st.none(), st.floats(0, 50)), min_size=2, max_size=100),
+    first=st.integers(0, 23),
+    min_hours=st.integers(1, 24),
+)
+@settings(max_examples=100, deadline=None)
+def test_the_rules_are_one_hour_apart(hours, first, min_hours):
+    """What one rule makes of a series, the other makes of the series an hour earlier; and no water is lost."""
+    stamps = pd.date_range("2015-12-30", periods=len(hours), freq="h") + pd.Timedelta(hours=first)
+    series = pd.Series([np.nan if one is None else one for one in hours], index=stamps, dtype=float)
+    exact, n = _nldas_points.daily(series, "exact", min_hours)
+    author, _ = _nldas_points.daily(series.set_axis(stamps - pd.Timedelta(hours=1)), "author", min_hours)
+    both = exact.index.intersection(author.index)
+    np.testing.assert_allclose(exact[both], author[both])
+    assert (exact.isna() == (n < min_hours)).all() and n.max() <= 24
+    inside = series[series.index.map(lambda stamp: (stamp - pd.Timedelta(hours=1)).normalize() in exact.index)]
+    every, count = _nldas_points.daily(series, "exact", 1)
+    assert (every * count).sum() == pytest.approx(inside.sum())
 
 
 def test_rain_is_the_total_of_the_day(tmp_path):
