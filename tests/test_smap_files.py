@@ -61,6 +61,13 @@ def test_a_damaged_file_is_an_error_or_a_counted_gap(tmp_path, damage, caplog):
         smap.open_l3(tmp_path, damaged="skip")
 
 
+def test_a_series_of_damaged_files_only_is_an_error(tmp_path):
+    cut(granule(tmp_path))
+    for read in (smap.open_l3, smap.flag_statics):
+        with pytest.raises(smap.SmapError, match="all 1 granules are damaged, the first is SMAP_L3_SM_P_20150401"):
+            read(tmp_path, damaged="gap", end="2015-04-02", start="2015-04-01")
+
+
 def test_other_faults_are_never_gaps(tmp_path):
     path = granule(tmp_path)
     with h5py.File(path, "a") as file:
@@ -242,7 +249,7 @@ def test_half_orbits_with_faults(tmp_path):
     ):
         smap.open_l2(path)
     cut(path)
-    with pytest.raises(smap.SmapError, match="all 1 half orbits are damaged"):
+    with pytest.raises(smap.SmapError, match="all 1 granules are damaged, the first is SMAP_L2"):
         smap.open_l2(path, damaged="gap")
     with h5py.File(write_l2(tmp_path, "20150812T013002", [1, 2], [3, 4], {}), "a") as file:
         group = file["Soil_Moisture_Retrieval_Data"]

@@ -58,6 +58,18 @@ class Tally:
     releases: set[str] = field(default_factory=set)
     fields: set[str] = field(default_factory=set)
 
+    def close(self) -> None:
+        """Put the missing days in order.
+
+        Raises
+        ------
+        SmapError
+            Nothing was read at all, as every granule is damaged.
+        """
+        self.missing.sort()
+        if not self.read:
+            raise SmapError(f"all {len(self.damaged)} granules are damaged, the first is {self.damaged[0]}")
+
     def attributes(self) -> dict[str, str | int]:
         """Give counts and lists as attributes that netCDF and Zarr take."""
         return {

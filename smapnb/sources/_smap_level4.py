@@ -116,6 +116,7 @@ def open_l4(
             tally.missing.append(str(step.date()) if daily else str(step))
         elif daily and n_read < minimum:
             partial.append(f"{step.date()} ({n_read})")
+    tally.close()
     if tally.missing or partial:
         log.warning("%s: %d days without a field, %d with too few", product, len(tally.missing), len(partial))
     attrs = {

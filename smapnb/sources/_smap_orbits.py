@@ -65,8 +65,7 @@ def open_l2(
         return _half_orbit(file, granule, algorithm, masks, region, tally)
 
     parts = [part for group in groups if (part := read_group(group, damaged, tally, read)) is not None]
-    if not parts:
-        raise SmapError(f"{product}: all {len(tally.damaged)} half orbits are damaged")
+    tally.close()
     dataset = xr.concat(parts, "observation")
     dataset.attrs = {
         "title": f"{product}, half orbits",

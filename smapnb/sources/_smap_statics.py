@@ -114,7 +114,7 @@ def flag_statics(
         sums.add(fields)
         tally.out_of_range += fields.out_of_range
         tally.fields |= fields.names
-    tally.missing.sort()
+    tally.close()
     attrs = {
         "title": f"{product}: time means of fields and flags, overpass {overpass}",
         "source": f"SMAP radiometer soil moisture, {product}, NASA NSIDC DAAC",

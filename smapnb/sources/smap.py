@@ -157,7 +157,7 @@ def open_l3(
             tally.missing.append(str(days[place].date()))
         else:
             out.put(place, parts, tally)
-    tally.missing.sort()
+    tally.close()
     if tally.missing:
         log.warning("%s: %d of %d days have no granule and are NaN", product, len(tally.missing), len(days))
     dataset = out.dataset(days, chosen)
