@@ -27,19 +27,27 @@ overrides = {}
 #
 # Every statement stands in `smapnb/data/claims.yml` with its place in the paper, what the paper says, and which rows of
 # which table answer it. From these rows comes our value with its 95 % limits: those of the table for a single site,
-# those of a bootstrap over sites for a median, Wilson's for "so many of so many". Then a rule that depends only on the
-# kind of the statement gives one of three verdicts.
+# those of the sign test for a median, Wilson's for "so many of so many". Then a rule that depends only on the kind of
+# the statement gives one of three verdicts.
 #
 # | kind | reproduced if |
 # |---|---|
 # | a number | ours is within the stated tolerance, or limits not wider than four tolerances hold it |
-# | a bound | ours obeys it |
+# | a bound | ours obeys it, and our limits do not hold it |
 # | k of n sites | the paper's share is within our limits and on the same side of one half |
 # | named sites | ours are the same |
 # | the direction of an effect | our limits lie on that side of zero |
 #
 # Else it *differs*; or it is *not testable*: because the run lacks what it takes, or because the limits are so wide that
-# they would let anything pass.
+# they would let anything pass. With fewer than six sites a median has no 95 % limits at all: five signs agree by chance
+# in 6 of 100 cases. A statement that few runs could contradict is marked as a weak test.
+#
+# **Which days.** The figures of the chapters on core sites and on the reference network compare all products on the
+# same days (`matched`). The statements take the days of the rule set, which the line below names: under `author-code`
+# these are the paper's own (`author`), each product on all of its own days, SMAP on fewer than the rest. So a number
+# here may differ from the same bar or box there; the scores on both kinds of days are in the tables. Only where a
+# statement needs the limits or p-values of a difference at single sites, and for the seasons, are the days matched here
+# too; a row that is judged by them says so.
 
 # %%
 settings = load(profile, overrides)
@@ -56,7 +64,9 @@ known = claims.facts(
 table = claims.check(tables, known)
 claims.write(table, folder / "claims.csv")
 aim = "tests the method, not the world" if synthetic else "real data"
-print(f"{settings.title}: {aim}\nRules: {known.rules}, days: {known.sampling}\nTables: {', '.join(tables) or 'none'}")
+days = {"author": "each product on its own days", "matched": "all products on the same days"}[known.sampling]
+print(f"{settings.title}: {aim}\nRules: {known.rules}\nDays of the statements: {known.sampling} ({days})")
+print(f"Tables: {', '.join(tables) or 'none'}")
 
 # %% [markdown]
 # The whole table is saved as `runs/<profile>/claims.csv`. Its verdicts, counted by experiment (E: section and figure of
@@ -80,6 +90,7 @@ for verdict, number in counts.sum().items():
 # E1: from training to hindcast. E2: SMAP and LSTM against Noah. E3: Comb, the mean of LSTM and Noah. E5 and E6: another
 # partner for Noah, and a network trained in one year and tested in another. ubRMSE and bias are in m³ m⁻³. A count says
 # how many sites are on one side, however slightly; the rows on the median difference say by how much, and how surely.
+# Where p-values are at hand, the reason says how many sites are higher, and how many lower, by more than chance.
 
 # %%
 both = table[["lower", "upper"]].to_numpy()
@@ -101,7 +112,8 @@ plot.table(shown[controls], title="Controls", synthetic=synthetic).set_table_sty
 # %% [markdown]
 # ## Core sites, root zone
 #
-# The paper says once that SMAP beats Noah at two sites and once that it does at one: both statements are here.
+# The paper says once that SMAP beats Noah at two sites and once that it does at one: both statements are here. It has
+# five sites: too few for limits of a median, so that no statement on one can be tested, here or with the paper's data.
 
 # %%
 rootzone = experiment.eq("E4").to_numpy()
@@ -127,7 +139,8 @@ plot.table(shown[network], title="Reference network", synthetic=synthetic).set_t
 # %% [markdown]
 # ## Trends of the root zone
 #
-# Slopes are in volumetric per cent a year. Choosing sites by their measured slope raises the correlation by itself, so
+# Slopes are in volumetric per cent a year. The paper lets the records start in 2000 in one place and in 2005 in
+# another: both statements are here. Choosing sites by their measured slope raises the correlation by itself, so
 # the row on all sites (C.4 below) is the one to trust.
 
 # %%

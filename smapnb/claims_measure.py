@@ -1,13 +1,13 @@
 """From one value a site to one number with limits: the reductions that claims.yml may name.
 
-Limits hold 95 %. They are those of the table where one site is taken, Wilson's for a share, Fisher's for a correlation,
-and percentiles of a bootstrap over sites for medians and quantiles. Sites are taken as independent: neighbours that are
-alike make the limits too narrow.
+Limits hold at least 95 %. They are those of the table where one site is taken, Wilson's for a share, Fisher's for a
+correlation, order statistics for a median (those of the sign test: exact for any distribution), and percentiles of a
+bootstrap over sites for differences of quantiles. With fewer than six sites no limits of a median hold 95 %. Sites are
+taken as independent: neighbours that are alike make the limits too narrow.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -38,7 +38,8 @@ class Measure(Threshold):
     ``median, maximum, minimum`` over sites; ``share`` and ``sites``: how many, and which, obey the bound; ``site``: the
     value at the site `at`; ``number`` of sites; ``single``: of a table that is not about sites, its one row;
     ``correlation`` with `against`; ``quantile_difference``: quantile `quantile` of `of` less that of `against`.
-    `tested` names a series of adjusted p-values, which are counted among the sites of a share.
+    `tested` names a series of differences with p-values; those beyond chance are counted by their sign beside a share.
+    `surely`: a site obeys the bound only if its limits do.
     """
 
     reduce: Reduction
@@ -48,6 +49,7 @@ class Measure(Threshold):
     at: str | None = None
     quantile: Number = Field(0.5, gt=0, lt=1)
     tested: str | None = None
+    surely: bool = False
 
     @model_validator(mode="after")
     def _complete(self) -> Measure:
@@ -61,6 +63,8 @@ class Measure(Threshold):
                 raise ValueError(f"reduce {self.reduce!r} {'needs' if needed else 'takes no'} {name}")
         if self.tested and self.reduce != "share":
             raise ValueError(f"reduce {self.reduce!r} takes no tested")
+        if self.surely and self.reduce not in BOUNDED:
+            raise ValueError(f"reduce {self.reduce!r} takes no surely")
         return self
 
 
@@ -68,7 +72,8 @@ class Measure(Threshold):
 class Estimate:
     """Our value, its limits (NaN where there are none) and the number of sites.
 
-    A share also has the `count` of those that obey its bound; ``sites`` the `members` of those `considered`.
+    A share also has the `count` of those that obey its bound; ``sites`` the `members` of those `considered`, and the
+    `undecided` whose limits hold the bound. `too_few` says why no limits can be had of so few sites.
     """
 
     value: float
@@ -78,6 +83,8 @@ class Estimate:
     count: int | None = None
     members: tuple[str, ...] = ()
     considered: tuple[str, ...] = ()
+    undecided: tuple[str, ...] = ()
+    too_few: str = ""
     note: str = ""
 
 
@@ -106,9 +113,7 @@ def estimate(measure: Measure, run: Run) -> Estimate:
     if measure.reduce == "number":
         return Estimate(float(n), np.nan, np.nan, n)
     if measure.reduce == "sites":
-        members = tuple(frame.index[measure.holds(frame["value"])])
-        considered = tuple(run.units(measure.of).index)
-        return Estimate(float(len(members)), np.nan, np.nan, n, members=members, considered=considered)
+        return _sites(measure, frame, run)
     if n < FEWEST_SITES:
         raise NotTestable(f"only {n} site{'s' * (n > 1)}, {FEWEST_SITES} are needed")
     if measure.reduce == "share":
@@ -118,26 +123,52 @@ def estimate(measure: Measure, run: Run) -> Estimate:
         place = int(values.argmax() if measure.reduce == "maximum" else values.argmin())
         return _one(frame.iloc[place], n, note=f"at {frame.index[place]}")
     values = frame["value"].to_numpy()
-    return Estimate(float(np.median(values)), *limits_of(np.median, values), n)
+    return Estimate(float(np.median(values)), *median_limits(values), n, too_few=_too_few(n, 0.5))
 
 
 def _one(row: pd.Series, n: int, note: str = "") -> Estimate:
     return Estimate(float(row["value"]), float(row["lower"]), float(row["upper"]), n, note=note)
 
 
+def _obeyed(measure: Measure, frame: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
+    """Whether each site obeys the bound, and whether its limits (if asked for) leave that open."""
+    if not measure.surely:
+        return measure.holds(frame["value"]), pd.Series(False, frame.index)
+    low, high = measure.holds(frame["lower"]), measure.holds(frame["upper"])
+    return low & high, low != high
+
+
+def _with_limits(measure: Measure, frame: pd.DataFrame) -> pd.DataFrame:
+    frame = frame.dropna(subset=["lower", "upper"]) if measure.surely else frame
+    if frame.empty:
+        raise NotTestable("no site has the limits that are asked for")
+    return frame
+
+
+def _sites(measure: Measure, frame: pd.DataFrame, run: Run) -> Estimate:
+    frame = _with_limits(measure, frame)
+    holds, unsure = _obeyed(measure, frame)
+    members, undecided = tuple(frame.index[holds]), tuple(frame.index[unsure])
+    considered = tuple(_with_limits(measure, run.units(measure.of)).index)
+    value, n = float(len(members)), len(frame)
+    return Estimate(value, np.nan, np.nan, n, members=members, considered=considered, undecided=undecided)
+
+
 def _share(measure: Measure, frame: pd.DataFrame, run: Run) -> Estimate:
-    holds = measure.holds(frame["value"])
+    frame = _with_limits(measure, frame)
+    holds, _ = _obeyed(measure, frame)
     count, n = int(holds.sum()), len(frame)
     limits = stats.binomtest(count, n).proportion_ci(LEVEL, method="wilson")
     note = ""
     if measure.tested:
         try:
-            p = run.rows(measure.tested)
+            rows = run.rows(measure.tested)
         except NotTestable as reason:
             note = f"chance was not tested: {reason}"
         else:
-            beyond = int((p["value"] < CHANCE).sum())
-            note = f"{beyond} of {len(p)} pixels or sites differ by more than chance (false discovery rate {CHANCE})"
+            signs = np.sign(rows.loc[rows["p"] < CHANCE, "value"])
+            note = f"of {len(rows)} sites {int((signs > 0).sum())} are higher and {int((signs < 0).sum())} lower"
+            note += f" by more than chance (false discovery rate {CHANCE})"
     return Estimate(count / n, float(limits.low), float(limits.high), n, count=count, note=note)
 
 
@@ -162,22 +193,43 @@ def _of_two(measure: Measure, run: Run) -> Estimate:
     first, second = one.to_numpy(), two.to_numpy()
     value = float(np.quantile(first, measure.quantile) - np.quantile(second, measure.quantile))
     samples = [_resampled(first, SEED), _resampled(second, SEED if paired else SEED + 1)]  # same seed, same sites
+    few = _too_few(n, measure.quantile)
+    if few:
+        return Estimate(value, np.nan, np.nan, n, too_few=few)
     moved = np.quantile(samples[0], measure.quantile, axis=1) - np.quantile(samples[1], measure.quantile, axis=1)
     note = "" if paired else f"{len(one)} sites against {len(two)} others"
     return Estimate(value, *_percentiles(moved), n, note=note)
 
 
-def limits_of(statistic: Callable[..., NDArray[np.float64]], values: NDArray[np.float64]) -> tuple[float, float]:
-    """Limits of a statistic by drawing sites with replacement.
+def median_limits(values: NDArray[np.float64]) -> tuple[float, float]:
+    """Order statistics between which the median lies in at least 95 % of samples, of any continuous distribution.
 
     Parameters
     ----------
-    statistic : callable
-        Takes an array and ``axis``.
     values : numpy.ndarray
         One value a site.
+
+    Returns
+    -------
+    tuple of float
+        NaN for fewer than six values, of which not even the smallest and the largest hold it so often.
+
+    References
+    ----------
+    Conover (1999), Practical Nonparametric Statistics, 3rd edition, section 3.2.
     """
-    return _percentiles(statistic(_resampled(values, SEED), axis=1))
+    limits = stats.quantile_test(values, p=0.5).confidence_interval(LEVEL)
+    return float(limits.low), float(limits.high)
+
+
+def _too_few(n: int, quantile: float) -> str:
+    """Say so if the range of `n` values misses a quantile on one side more often than limits may."""
+    tail = (1 - LEVEL) / 2
+    if max(quantile, 1 - quantile) ** n <= tail:
+        return ""
+    needed = int(np.ceil(np.log(tail) / np.log(max(quantile, 1 - quantile))))
+    what = "a median" if quantile == 0.5 else f"the quantile {quantile:g}"
+    return f"{n} sites cannot give 95 % limits of {what}: {needed} are needed"
 
 
 def _resampled(values: NDArray[np.float64], seed: int) -> NDArray[np.float64]:

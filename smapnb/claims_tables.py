@@ -44,12 +44,32 @@ class Table(Strict):
 
 
 class Rows(Strict):
-    """Rows of a table, one a site; numbers, or dates as fractions of a year, from `column`."""
+    """Rows of a table, one a site; numbers, or dates as fractions of a year, from `column`.
+
+    `limits` names the columns with those of `column`; by default only the table's own value column has any. `p` names
+    the column of the p-values that belong to the values, adjusted for the number of sites.
+    """
 
     table: str
     where: dict[str, str | float]
     column: str | None = None
+    limits: tuple[str, str] | None = None
+    p: str | None = None
     region: Region | None = None
+
+    def _named(self, key: str, part: int) -> tuple[str, ...]:
+        pairs = [str(self.where[side]).split(maxsplit=1)[part] for side in ("one", "two") if side in self.where]
+        return (*([str(self.where[key])] if key in self.where else []), *pairs)
+
+    @property
+    def periods(self) -> tuple[str, ...]:
+        """Periods that the selector names: by themselves, or in the names of the two series of a difference."""
+        return self._named("period", 0)
+
+    @property
+    def products(self) -> tuple[str, ...]:
+        """Products that the selector names, likewise."""
+        return self._named("product", 1)
 
 
 class Minus(Strict):
@@ -64,13 +84,19 @@ class Largest(Strict):
     largest: Annotated[list[Operand], Field(min_length=2)]
 
 
+class Smallest(Strict):
+    """The smallest of several, at the sites that all have."""
+
+    smallest: Annotated[list[Operand], Field(min_length=2)]
+
+
 class Absolute(Strict):
     """The size without the sign."""
 
     absolute: Operand
 
 
-Operand = str | Minus | Largest | Absolute
+Operand = str | Minus | Largest | Smallest | Absolute
 
 
 class Threshold(Strict):
@@ -121,7 +147,7 @@ class Condition(Threshold):
         return self
 
 
-for _model in (Minus, Largest, Absolute, Condition):
+for _model in (Minus, Largest, Smallest, Absolute, Condition):
     _model.model_rebuild()
 
 
@@ -151,7 +177,7 @@ class Run:
         Returns
         -------
         pandas.DataFrame
-            Index: the site, or a number where the table is not about sites; columns ``unit, value, lower, upper``.
+            Index: the site, or a number where the table is not about sites; columns ``unit, value, lower, upper, p``.
             Rows without a value are left out.
 
         Raises
@@ -169,7 +195,8 @@ class Run:
         column = chosen.column or form.value
         boxed = ["lat", "lon"] if chosen.region else []
         units = ["site", form.unit] if form.unit else []
-        for needed in (*units, *chosen.where, *boxed, column):
+        beside = [*(chosen.limits or ()), *([chosen.p] if chosen.p else [])]
+        for needed in (*units, *chosen.where, *boxed, column, *beside):
             if needed not in frame:
                 raise NotTestable(f"{file} has no column {needed!r}")
         where = {k: v for k, v in self.common.items() if k in frame} | dict(chosen.where)
@@ -184,13 +211,15 @@ class Run:
         if form.unit and frame["site"].duplicated().any():
             twice = frame.loc[frame["site"].duplicated(), "site"].iloc[0]
             raise ValueError(f"{file}: several rows for site {twice!r} with {told}")
-        limits = form.limits if form.limits and column == form.value and {*form.limits} <= {*frame} else None
+        own = form.limits if form.limits and column == form.value and {*form.limits} <= {*frame} else None
+        limits = chosen.limits or own
         out = pd.DataFrame(
             {
                 "unit": frame[form.unit].astype(str) if form.unit else [str(i) for i in range(len(frame))],
                 "value": numbers(frame[column], f"{file}, column {column!r}"),
                 "lower": numbers(frame[limits[0]], file) if limits else np.nan,
                 "upper": numbers(frame[limits[1]], file) if limits else np.nan,
+                "p": numbers(frame[chosen.p], file) if chosen.p else np.nan,
             }
         )
         out = out.set_axis((frame["site"] if form.unit else out["unit"]).astype(str).to_numpy()).dropna(subset="value")
@@ -209,8 +238,10 @@ class Run:
             one, two = paired([self.operand(part) for part in operand.minus])
             return one.assign(value=one["value"] - two["value"], lower=np.nan, upper=np.nan)
         # The largest bar of a site: each bar is a mean over pixels, so the means are taken first.
-        parts = paired([averaged(self.operand(part)) for part in operand.largest])
-        values = pd.concat([part["value"] for part in parts], axis=1).max(axis=1)
+        several = operand.largest if isinstance(operand, Largest) else operand.smallest
+        parts = paired([averaged(self.operand(part)) for part in several])
+        together = pd.concat([part["value"] for part in parts], axis=1)
+        values = together.max(axis=1) if isinstance(operand, Largest) else together.min(axis=1)
         return parts[0].assign(value=values, lower=np.nan, upper=np.nan)
 
     def units(self, operand: Operand, only: Condition | None = None) -> pd.DataFrame:
@@ -241,7 +272,10 @@ class Run:
             return [operand]
         if isinstance(operand, Absolute):
             return self.named(operand.absolute)
-        parts = operand.minus if isinstance(operand, Minus) else operand.largest
+        if isinstance(operand, Minus):
+            parts = list(operand.minus)
+        else:
+            parts = operand.largest if isinstance(operand, Largest) else operand.smallest
         return [name for part in parts for name in self.named(part)]
 
 
