@@ -208,8 +208,8 @@ controls = [
 figure = None
 if "noah_vic" in set(surface["product"]):
     both = pd.concat([surface, comparison.site_means(one_year)])
-    settled = {"series": controls, "synthetic": synthetic, "names": names}
-    figure = plot.score_bars(both, ["ubrmse", "pearson_r"], title="Comb and its controls, surface", **settled)
+    both_metrics, heading = ["ubrmse", "pearson_r"], "Comb and its controls, surface"
+    figure = plot.score_bars(both, both_metrics, title=heading, synthetic=synthetic, series=controls, names=names)
 else:
     print(f"No controls in this run ({settings.name}): it has no land models.")
 figure
@@ -363,10 +363,10 @@ tables.write(sensitivity, folder, "core_sensitivity")
 # %% mystnb={"image": {"alt": "Unbiased root-mean-square error and correlation of the hindcast before launch at each core site under different rules for cold soil"}}
 lstm = sensitivity[(sensitivity["product"] == "lstm") & (sensitivity["n"] > 0) & (sensitivity["period"] == "PL")]
 cold = lstm[(lstm["quantity"] == "surface") & lstm["setting"].str.startswith("coldest")]
-settled = {"synthetic": synthetic, "names": names}
+of_skill, heading = ["ubrmse", "pearson_r"], "Hindcast, surface"
 figure = None
 if len(cold):
-    figure = plot.sensitivity_dots(cold, ["ubrmse", "pearson_r"], "setting", title="Hindcast, surface", **settled)
+    figure = plot.sensitivity_dots(cold, of_skill, "setting", title=heading, synthetic=synthetic, names=names)
 else:
     print(f"No score before the launch in this run ({settings.name}).")
 figure
@@ -375,7 +375,10 @@ figure
 layers = lstm[(lstm["quantity"] == "rootzone") & lstm["setting"].str.startswith("lowest")]
 figure = None
 if len(layers):
-    figure = plot.sensitivity_dots(layers, ["bias", "ubrmse"], "setting", title="Hindcast, root zone", **settled)
+    heading = "Hindcast, root zone"
+    figure = plot.sensitivity_dots(
+        layers, ["bias", "ubrmse"], "setting", title=heading, synthetic=synthetic, names=names
+    )
 else:
     print(f"No root zone before the launch in this run ({settings.name}).")
 figure
