@@ -6,7 +6,6 @@ It reads no file and scores nothing. Parts that serve alone are named here as we
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Mapping
 from typing import Literal
 
@@ -17,10 +16,12 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from smapnb import variables
-from smapnb.grid import project, unproject
+from smapnb.grid import unproject
 from smapnb.insitu_exclusions import DEPTHS, LAUNCH, crn_exclusions, kept
+from smapnb.insitu_footprint import InsituError, observed_fraction, own_cell
 from smapnb.insitu_layers import chosen, depth_weights, root_zone
-from smapnb.insitu_quality import average_probes, daily_mean, quality
+from smapnb.insitu_pixels import inside, one_pixel, plane, site_series
+from smapnb.insitu_quality import average_probes, daily_mean, quality, since
 from smapnb.insitu_tables import station_table, upscaling_table
 from smapnb.insitu_thiessen import ThiessenError, thiessen_polygons, thiessen_weights, true_scale
 from smapnb.insitu_upscale import limits, upscale
@@ -37,6 +38,8 @@ __all__ = [
     "daily_mean",
     "depth_weights",
     "limits",
+    "observed_fraction",
+    "own_cell",
     "pixel_stations",
     "quality",
     "root_zone",
@@ -49,8 +52,6 @@ __all__ = [
     "upscaling_table",
 ]
 
-log = logging.getLogger(__name__)
-
 Bool = NDArray[np.bool_]
 
 SURFACE_DEPTH = 5.0  # cm
@@ -59,10 +60,6 @@ BOTTOM = 100.0  # cm, of SMAP's root zone
 # Five core sites have root-zone probes (Fang, Pan & Shen 2019, section II-C). A second probe at 10 or 15 cm, as many
 # surface stations have, does not reach the root zone.
 LEAST_DEPTHS = 3
-
-
-class InsituError(ValueError):
-    """Stations do not fit the pixels, or weights do not fit the stations."""
 
 
 def core_series(
@@ -74,19 +71,20 @@ def core_series(
 ) -> xr.Dataset:
     """Bring the stations of dense sites to one series for each reference pixel.
 
-    Records are judged by `quality`. The surface is each station's probe nearest to 5 cm. Its root zone needs at least
-    three depths to 100 cm, all of them on that day, weighted by `depth_weights` of its own depths. Stations that stand
-    inside the pixel are averaged by `upscale`, with the provider's weights where they are given, else by Thiessen
-    polygons of the stations that have such a probe; polygons are drawn where distances are true (`true_scale`).
+    Records are judged by `quality`, each probe by itself; probes of one station and depth are then averaged. The
+    surface is each station's probe nearest to 5 cm. Its root zone needs at least three depths to 100 cm, all of them on
+    that day, weighted by `depth_weights` of its own depths. Stations that stand inside the pixel are averaged by
+    `upscale`, with the provider's weights where they are given, else by Thiessen polygons of the stations that have
+    such a probe; polygons are drawn where distances are true (`true_scale`).
 
     Parameters
     ----------
-    core : xarray.Dataset, (time, station, depth)
+    core : xarray.Dataset, (time, station, depth[, probe])
         Daily ``soil_moisture`` and perhaps ``soil_temperature``; coordinates ``site, lat, lon`` of the stations.
     reference_pixels : xarray.Dataset, (reference_pixel,)
         ``site, site_name, lat, lon`` and the box ``x_min, x_max, y_min, y_max`` in EPSG:6933 metres.
     rules : str or Rules
-        Of its choices, `core_coldest`, `core_unknown_temperature` and `bottom_layer`.
+        Of its choices, `core_start`, `core_coldest`, `core_unknown_temperature` and `bottom_layer`.
     weights : mapping of reference pixel to (mapping of station to weight), optional
         Weights by the site's provider; these stations may stand outside the box.
 
@@ -108,11 +106,14 @@ def core_series(
     unknown = sorted(set(given) - set(pixels.tolist()))
     if unknown:
         raise InsituError(f"weights of reference pixels that are not there: {unknown}")
-    raw = core["soil_moisture"].transpose("time", "station", "depth").load()
+    raw = core["soil_moisture"].transpose("time", "station", "depth", ...).load()
+    started, early = since(raw, rule.core_start)
     clean, removed = quality(
-        raw, core.get("soil_temperature"), coldest=rule.core_coldest, unknown=rule.core_unknown_temperature
+        started, core.get("soil_temperature"), coldest=rule.core_coldest, unknown=rule.core_unknown_temperature
     )
-    measured = raw.count("time").to_numpy() > 0  # (station, depth); before quality: a frozen probe is still there
+    if "probe" in clean.dims:
+        clean = average_probes(clean).drop_vars("n_probes")
+    measured = _measured(core)  # before quality: a frozen probe is still there
     layers = {"surface": _surface(clean, measured), "rootzone": _rootzone(clean, measured, rule)}
     columns: dict[str, list[NDArray]] = {name: [] for name in ("value", "error", "freedom", "coverage", "n")}
     columns |= {f"{name}_rootzone": [] for name in columns}
@@ -121,12 +122,10 @@ def core_series(
         for quantity, theta in layers.items():
             suffix = "" if quantity == "surface" else "_rootzone"
             has = np.asarray(theta["has"].to_numpy(), dtype=bool)
-            for name, values in _one_pixel(
-                theta, has, core, box, given.get(str(pixel)), f"{pixel}, {quantity}"
-            ).items():
+            for name, values in one_pixel(theta, has, core, box, given.get(str(pixel)), f"{pixel}, {quantity}").items():
                 columns[name + suffix].append(values)
-    out = _site_series(core, reference_pixels, {name: np.array(parts) for name, parts in columns.items()})
-    attrs = {"rules": rule.name, "quality": json.dumps(removed.reset_index().to_dict("list"))}
+    out = site_series(core, reference_pixels, {name: np.array(parts) for name, parts in columns.items()})
+    attrs = {"rules": rule.name, "quality": _told(removed, early)}
     return out.assign_attrs({**core.attrs, **attrs})
 
 
@@ -137,7 +136,11 @@ def site_limits(series: xr.Dataset, level: float = 0.95) -> xr.DataArray:
 
 
 def crn_series(
-    crn: xr.Dataset, *, rules: str | Rules = "paper-text", launch: str = LAUNCH
+    crn: xr.Dataset,
+    *,
+    rules: str | Rules = "paper-text",
+    launch: str = LAUNCH,
+    observed: xr.DataArray | None = None,
 ) -> tuple[xr.Dataset, pd.DataFrame]:
     """Bring the probes of a sparse network to one series for each site.
 
@@ -149,9 +152,11 @@ def crn_series(
     crn : xarray.Dataset, (time, site, depth[, probe])
         Daily ``soil_moisture`` and perhaps ``soil_temperature``; coordinates ``lat, lon``, perhaps ``name, coastal``.
     rules : str or Rules
-        Of its choices, `crn_coldest`, `crn_coldest_kept`, `bottom_layer` and those of `crn_exclusions`.
+        Of its choices, `crn_start`, `crn_coldest`, `crn_coldest_kept`, `bottom_layer` and those of `crn_exclusions`.
     launch : str
         The day before which the root zone must have a record.
+    observed : xarray.DataArray, (site,), optional
+        `observed_fraction`: tells which sites lie at the coast where the network does not.
 
     Returns
     -------
@@ -167,8 +172,9 @@ def crn_series(
         No depth of 5 cm.
     """
     rule = chosen(rules)
+    started, early = since(crn["soil_moisture"].load(), rule.crn_start)
     theta, removed = quality(
-        crn["soil_moisture"].load(),
+        started,
         crn.get("soil_temperature"),
         coldest=rule.crn_coldest,
         coldest_kept=rule.crn_coldest_kept,
@@ -186,13 +192,13 @@ def crn_series(
         root = xr.full_like(surface, np.nan)
     series = {"ssm_insitu": surface, "rzsm_insitu": root}
     out = xr.Dataset({name: array.transpose("time", "site").astype(np.float32) for name, array in series.items()})
-    table = crn_exclusions(crn, out, rules=rule, launch=launch)
+    table = crn_exclusions(crn, out, rules=rule, launch=launch, observed=observed)
     sites = out["site"].to_numpy()
     out["rzsm_insitu"] = out["rzsm_insitu"].where(xr.DataArray(kept(table, sites, "rootzone"), dims="site"))
     out = out.isel(site=kept(table, sites, "surface"))
     if "name" not in out.coords:
         out = out.assign_coords(name=("site", out["site"].to_numpy()))
-    attrs = {"rules": rule.name, "quality": json.dumps(removed.reset_index().to_dict("list"))}
+    attrs = {"rules": rule.name, "quality": _told(removed, early)}
     return variables.describe(out.assign_attrs({**crn.attrs, **attrs})), table
 
 
@@ -208,24 +214,38 @@ def pixel_stations(
     pandas.DataFrame
         Columns ``reference_pixel, site, station, lat, lon, weight, polygon``; polygons are shapely, in degrees.
     """
-    measured = core["soil_moisture"].count("time").transpose("station", "depth").to_numpy() > 0
+    measured = _measured(core)
     depth = core["depth"].to_numpy().astype(np.float64)
     has = (_surface_depth(measured, depth) >= 0) if quantity == "surface" else _rootzone_depths(measured, depth).any(1)
     rows = []
     for index, pixel in enumerate(reference_pixels["reference_pixel"].to_numpy()):
         box = reference_pixels.isel(reference_pixel=index)
-        inside = _inside(core, box) & has
-        if not inside.any():
+        taken = inside(core, box) & has
+        if not taken.any():
             continue
-        x, y, cell, scale = _plane(core, box, inside)
+        x, y, cell, scale = plane(core, box, taken)
         shares = thiessen_weights(x, y, cell)
         outlines = shapely.transform(
             thiessen_polygons(x, y, cell), lambda xy, k=scale: np.column_stack(unproject(xy[:, 0] * k, xy[:, 1] / k))
         )
-        for place, weight, polygon in zip(np.flatnonzero(inside), shares, outlines, strict=True):
+        for place, weight, polygon in zip(np.flatnonzero(taken), shares, outlines, strict=True):
             own = {name: core[name].to_numpy()[place] for name in ("site", "station", "lat", "lon")}
             rows.append({"reference_pixel": str(pixel), **own, "weight": float(weight), "polygon": polygon})
     return pd.DataFrame(rows, columns=["reference_pixel", "site", "station", "lat", "lon", "weight", "polygon"])
+
+
+def _measured(core: xr.Dataset) -> Bool:
+    """Where a station has any record at a depth, (station, depth)."""
+    moisture = core["soil_moisture"]
+    counted = moisture.count([dim for dim in moisture.dims if dim not in ("station", "depth")])
+    return np.asarray(counted.transpose("station", "depth").to_numpy() > 0, dtype=bool)
+
+
+def _told(removed: pd.DataFrame, early: pd.Series) -> str:
+    """Tell what each rule removed, with the days before the first that counts, as JSON."""
+    whole = removed.assign(records=removed["records"] + early)
+    whole.insert(1, "before_start", early)
+    return json.dumps(whole.reset_index().to_dict("list"))
 
 
 def _surface_depth(measured: Bool, depth: NDArray[np.float64]) -> NDArray[np.int64]:
@@ -257,71 +277,3 @@ def _rootzone(clean: xr.DataArray, measured: Bool, rule: Rules) -> xr.DataArray:
         theta = root_zone(clean.isel(station=stations), depth[pattern], depth_weights(depth[pattern], BOTTOM, rule))
         out[:, stations] = theta.transpose("time", "station").to_numpy()
     return out.assign_coords(has=("station", taken.any(axis=1)))
-
-
-def _inside(core: xr.Dataset, box: xr.Dataset) -> Bool:
-    """Stations of the pixel's site that stand in its box, edges included."""
-    x, y = project(core["lon"].to_numpy(), core["lat"].to_numpy())
-    left, right, bottom, top = (float(box[name]) for name in ("x_min", "x_max", "y_min", "y_max"))
-    own = core["site"].to_numpy().astype(str) == str(box["site"].item())
-    return np.asarray(own & (x >= left) & (x <= right) & (y >= bottom) & (y <= top), dtype=bool)
-
-
-def _plane(core: xr.Dataset, box: xr.Dataset, taken: Bool) -> tuple[NDArray, NDArray, tuple[float, ...], float]:
-    """Stations and box in the plane where distances around the pixel are true, and its scale."""
-    x, y = project(core["lon"].to_numpy()[taken], core["lat"].to_numpy()[taken])
-    left, right, bottom, top = (float(box[name]) for name in ("x_min", "x_max", "y_min", "y_max"))
-    k = true_scale(float(unproject(0, (bottom + top) / 2)[1]))
-    return x / k, y * k, (left / k, bottom * k, right / k, top * k), k
-
-
-def _one_pixel(
-    theta: xr.DataArray,
-    has: Bool,
-    core: xr.Dataset,
-    box: xr.Dataset,
-    provided: Mapping[str, float] | None,
-    where: str,
-) -> dict[str, NDArray]:
-    """Series of one pixel; NaN, and a line in the log, where no station can give it."""
-    if provided is None:
-        taken = _inside(core, box) & has
-    else:
-        named = np.isin(core["station"].to_numpy().astype(str), list(provided))
-        absent = sorted(set(provided) - set(core["station"].to_numpy().astype(str).tolist()))
-        if absent:
-            log.warning("%s: weights of stations without data, which count as not operating: %s", where, absent)
-        taken = named & has
-    if not taken.any():
-        log.warning("%s: no station", where)
-        nothing = np.full(theta.sizes["time"], np.nan)
-        gaps = dict.fromkeys(("value", "error", "freedom"), nothing)
-        return {**gaps, "coverage": np.zeros_like(nothing), "n": np.array(0)}
-    chosen_theta = theta.isel(station=np.flatnonzero(taken)).drop_vars("has")
-    if provided is None:
-        x, y, cell, _ = _plane(core, box, taken)
-        result = upscale(chosen_theta, thiessen_weights(x, y, cell))
-    else:
-        # Stations that never had such a probe are no part of that network; those without any data are.
-        without = set(core["station"].to_numpy().astype(str)[named & ~has].tolist())
-        shares = {name: share for name, share in provided.items() if name not in without}
-        result = upscale(chosen_theta, provider_weights=shares)
-    taken_over = {"value": "value", "error": "error", "freedom": "degrees_of_freedom", "coverage": "coverage"}
-    return {name: result[own].to_numpy() for name, own in taken_over.items()} | {"n": np.array(taken.sum())}
-
-
-def _site_series(core: xr.Dataset, pixels: xr.Dataset, columns: dict[str, NDArray]) -> xr.Dataset:
-    own = {"lat": "lat", "lon": "lon", "name": "site_name", "group": "site"}
-    coords = {name: ("site", pixels[source].to_numpy()) for name, source in own.items()}
-    coords |= {"n_stations": ("site", columns["n"]), "n_stations_rootzone": ("site", columns["n_rootzone"])}
-    names = {
-        "ssm_insitu": "value",
-        "rzsm_insitu": "value_rootzone",
-        "ssm_insitu_error": "error",
-        "rzsm_insitu_error": "error_rootzone",
-        "coverage": "coverage",
-        "degrees_of_freedom": "freedom",
-    }
-    data = {name: (("time", "site"), columns[source].T.astype(np.float32)) for name, source in names.items()}
-    labels = {"time": core["time"].to_numpy(), "site": pixels["reference_pixel"].to_numpy().astype(str)}
-    return variables.describe(xr.Dataset(data, coords=labels | coords))

@@ -17,6 +17,8 @@ from smapnb.rules import LAUNCH, Rules
 
 DEPTHS = (5.0, 10.0, 20.0, 50.0, 100.0)  # cm, of the World Meteorological Organization, at a full CRN site
 DAYS_A_YEAR = 365.25
+WEST, EAST, SOUTH, NORTH = -125.0, -66.0, 25.0, 50.0  # degrees; the box of the paper's grid
+LEAST_OBSERVED = 0.25  # "missing for more than 75 % of days"
 
 Mask = NDArray[np.bool_]
 
@@ -28,11 +30,12 @@ def crn_exclusions(
     rules: str | Rules = "paper-text",
     coastal: Collection[str] | None = None,
     launch: str = LAUNCH,
+    observed: xr.DataArray | None = None,
 ) -> pd.DataFrame:
     """Tabulate the exclusions of Fang, Pan & Shen (2019), section II-C, step by step.
 
-    On the full archive of 2018 their counts were 114 sites, 104 of them not coastal, 82 with five depths and 22 with
-    two, 72 with root zones long and full enough before launch.
+    On the full archive of 2018 their counts were 114 sites of the conterminous states, 104 of them not coastal, 82 with
+    five depths and 22 with two, 72 with root zones long and full enough before launch.
 
     Parameters
     ----------
@@ -42,40 +45,47 @@ def crn_exclusions(
     series : xarray.Dataset, (time, site)
         ``ssm_insitu`` and ``rzsm_insitu`` of the same sites, after the rules of quality.
     rules : str or Rules
-        Of its choices, `rootzone_least_years` and `rootzone_least_valid`.
+        Of its choices, `rootzone_least_years`, `rootzone_first_before` and `rootzone_least_valid`.
     coastal : collection of str, optional
         Ids of the coastal sites, instead of the coordinate.
     launch : str
         The day before which the root zone must have a record.
+    observed : xarray.DataArray, (site,), optional
+        Part of the days on which SMAP has a value at each site (`smapnb.insitu.observed_fraction`). Where neither
+        `coastal` nor the coordinate is there, sites below 0.25 are the coastal ones, as in the paper.
 
     Returns
     -------
     pandas.DataFrame
         One row a step, in order: ``quantity`` (surface or rootzone; the steps of the root zone leave the surface as it
-        is), ``rule``, ``dropped``, ``sites`` (tuple of their ids), ``left``. A site counts at the first rule that drops
-        it.
+        is), ``rule``, ``dropped``, ``sites`` (tuple of their ids), ``left``, ``note`` (how a rule was decided, where
+        data differ in that). A site counts at the first rule that drops it.
 
     Raises
     ------
     ValueError
-        Sites of `series` that are not those of `crn`; a coastal id that is none of them.
+        Sites of `series` that are not those of `crn`; a coastal id that is none of them; a site that `observed` lacks.
     """
     rule = chosen(rules)
     sites = crn["site"].to_numpy().astype(str)
     if not np.array_equal(sites, series["site"].to_numpy().astype(str)):
         raise ValueError("the sites of the series are not those of the network")
-    near_coast, coast_rule = _coastal(crn, sites, coastal)
+    near_coast, coast_rule, note = _coastal(crn, sites, coastal, observed)
     days, fraction = _record(series["rzsm_insitu"], pd.Timestamp(launch))
     # 365 days are a year, whether or not a leap day falls among them; no day at all is too short for any rule.
+    first_before = min(pd.Timestamp(rule.rootzone_first_before), pd.Timestamp(launch))
     short = ~(days >= np.floor(rule.rootzone_least_years * DAYS_A_YEAR))
+    short |= ~(days > (pd.Timestamp(launch) - first_before).days)
     least = f"{rule.rootzone_least_years:g}"
     begin = f"its record begins less than {least} years before {launch}"
     steps: list[tuple[str, str, Mask]] = [
         ("surface", "all sites", np.zeros(sites.size, dtype=bool)),
+        ("surface", "outside CONUS", _outside(crn)),
         ("surface", coast_rule, near_coast),
         ("surface", "no record that quality leaves", ~_any_record(series["ssm_insitu"])),
         ("rootzone", f"no record at one of {', '.join(f'{d:g}' for d in DEPTHS)} cm", ~_instrumented(crn)),
-        ("rootzone", begin if rule.rootzone_least_years else f"no root zone before {launch}", short),
+        ("rootzone", begin if rule.rootzone_least_years else f"no root zone before {first_before:%Y-%m-%d}",
+         short),
         ("rootzone", f"less than {rule.rootzone_least_valid:.0%} valid before {launch}",
          ~(fraction >= rule.rootzone_least_valid)),
     ]  # fmt: skip
@@ -86,6 +96,7 @@ def crn_exclusions(
         left = left & ~out
         rows.append((quantity, text, int(dropped.sum()), tuple(sites[dropped].tolist()), int(left.sum())))
     table = pd.DataFrame(rows, columns=["quantity", "rule", "dropped", "sites", "left"])
+    table["note"] = np.where(table["rule"] == coast_rule, note, "")
     return table.rename_axis("step")
 
 
@@ -96,15 +107,30 @@ def kept(table: pd.DataFrame, sites: NDArray, quantity: str) -> Mask:
     return np.array([str(site) not in dropped for site in sites], dtype=bool)
 
 
-def _coastal(crn: xr.Dataset, sites: NDArray, coastal: Collection[str] | None) -> tuple[Mask, str]:
+def _outside(crn: xr.Dataset) -> Mask:
+    lat, lon = crn["lat"].to_numpy(), crn["lon"].to_numpy()
+    return ~np.asarray((lon >= WEST) & (lon <= EAST) & (lat >= SOUTH) & (lat <= NORTH), dtype=bool)
+
+
+def _coastal(
+    crn: xr.Dataset, sites: NDArray, coastal: Collection[str] | None, observed: xr.DataArray | None
+) -> tuple[Mask, str, str]:
+    """Which sites are coastal, the name of the rule, and how it was decided."""
     if coastal is not None:
         unknown = sorted(set(coastal) - set(sites.tolist()))
         if unknown:
             raise ValueError(f"coastal sites that are not in the network: {unknown}")
-        return np.isin(sites, list(coastal)), "coastal"
+        return np.isin(sites, list(coastal)), "coastal", "by a list of sites"
     if "coastal" in crn.variables:
-        return crn["coastal"].to_numpy().astype(bool), "coastal"
-    return np.zeros(sites.size, dtype=bool), "coastal (not known: the data do not tell)"
+        return crn["coastal"].to_numpy().astype(bool), "coastal", "by the network's own mark"
+    if observed is not None:
+        lacking = sorted(set(sites.tolist()) - set(observed["site"].to_numpy().astype(str).tolist()))
+        if lacking or observed.isnull().any():
+            raise ValueError(f"observed: no part of days of the sites {lacking or 'that are NaN'}")
+        part = observed.assign_coords(site=observed["site"].to_numpy().astype(str)).sel(site=sites).to_numpy()
+        note = f"no SMAP footprint, or SMAP missing on more than {1 - LEAST_OBSERVED:.0%} of days"
+        return np.asarray(part < LEAST_OBSERVED, dtype=bool), "coastal", note
+    return np.zeros(sites.size, dtype=bool), "coastal (not known: the data do not tell)", ""
 
 
 def _any_record(series: xr.DataArray) -> Mask:

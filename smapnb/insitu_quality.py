@@ -88,6 +88,28 @@ def quality(
     return moisture.copy(data=np.where(kept, values, np.nan).astype(values.dtype)), _by_depth(moisture, counted)
 
 
+def since(moisture: xr.DataArray, start: str) -> tuple[xr.DataArray, pd.Series]:
+    """Set to NaN what was measured before a day.
+
+    Parameters
+    ----------
+    moisture : xarray.DataArray, (time, depth, ...)
+        NaN is a missing record.
+    start : str
+        The first day that stays.
+
+    Returns
+    -------
+    xarray.DataArray
+        `moisture`, on the same days.
+    pandas.Series
+        Records taken out, by depth.
+    """
+    early = moisture["time"] < np.datetime64(start)
+    others = [dim for dim in moisture.dims if dim != "depth"]
+    return moisture.where(~early), moisture.where(early).count(others).to_series()
+
+
 def _kelvin(moisture: xr.DataArray, temperature: xr.DataArray | None) -> NDArray[np.floating] | None:
     """Temperatures that broadcast against the values of `moisture`."""
     if temperature is None:

@@ -11,7 +11,7 @@ def station_table(core: xr.Dataset) -> pd.DataFrame:
 
     Parameters
     ----------
-    core : xarray.Dataset, (time, station, depth)
+    core : xarray.Dataset, (time, station, depth[, probe])
         ``soil_moisture`` with the coordinates ``site, lat, lon`` of the stations.
 
     Returns
@@ -19,7 +19,10 @@ def station_table(core: xr.Dataset) -> pd.DataFrame:
     pandas.DataFrame
         Columns ``site, station, lat, lon`` (degrees) and ``depths`` (text, cm): those at which there is any record.
     """
-    measured = core["soil_moisture"].notnull().any("time").transpose("station", "depth").to_numpy()
+    there = core["soil_moisture"].notnull()
+    measured = (
+        there.any([d for d in there.dims if d not in ("station", "depth")]).transpose("station", "depth").to_numpy()
+    )
     depths = core["depth"].to_numpy()
     table = pd.DataFrame({name: core[name].to_numpy() for name in ("site", "station", "lat", "lon")})
     return table.assign(depths=[", ".join(f"{d:g}" for d in depths[row]) + " cm" for row in measured])

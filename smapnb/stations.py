@@ -1,7 +1,10 @@
 """What stands in the ground to one stations.zarr: a sparse network, dense core sites, the pixels of the latter.
 
-It reads a profile's source, brings everything to days and writes groups; it applies no rule of quality and averages no
-stations: `smapnb.insitu` does. A store that is only partly written is never found under its name.
+It reads a profile's source, brings everything to days and writes groups; it averages no stations and applies no rule on
+which sets of rules differ: `smapnb.insitu` does. Only what no sensor can measure is taken out of records before they
+become daily means, and counted in the attributes of the group. The rule on cold soil acts on daily values, the mean
+soil temperature of the day: a day that is frozen in part counts by its mean. A store that is only partly written is
+never found under its name.
 """
 
 from __future__ import annotations
@@ -14,21 +17,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import xarray as xr
 
 import smapnb
-from smapnb import grid, insitu, variables
 from smapnb import profile as profiles
+from smapnb import stations_dense, variables
 from smapnb.profile import Profile
-from smapnb.sources import core_sites, twin, uscrn
+from smapnb.sources import twin, uscrn
 
 log = logging.getLogger(__name__)
 
-GROUPS = ("crn", "core", "reference_pixels", "truth")
+GROUPS = ("crn", "core", "reference_pixels", "weights", "truth")
 IDENTITY = "identity"
-CORE_FOLDER, GULCH_FOLDER, CRN_FOLDER = "core_sites", "walnut_gulch", "uscrn"
-LEAST_OF_A_DAY = 0.5  # part of a day's records that a daily mean needs
+CRN_FOLDER = "uscrn"
+FOLDERS = (CRN_FOLDER, *stations_dense.FOLDERS)
 
 
 class StationsError(RuntimeError):
@@ -39,8 +41,9 @@ def build(profile: Profile, path: str | Path, data_root: str | Path | None = Non
     """Write the stations of a profile, or keep the store that is there if it was made from the same.
 
     The twin has stations of its own. A real sample takes what lies in the folder of the data: ``uscrn/`` (files of the
-    Climate Reference Network and stations.tsv), ``walnut_gulch/`` (the public sensors of that core site) and
-    ``core_sites/`` (dense sites in the open layout of `smapnb.sources.core_sites`).
+    Climate Reference Network and stations.tsv), and dense sites: ``walnut_gulch/`` (the public sensors of that core
+    site), ``core_sites/`` (the open layout of `smapnb.sources.core_sites`), ``calval/`` (station files and weights of
+    the calibration and validation team) and ``ismn/`` (unpacked networks, a substitute).
 
     Parameters
     ----------
@@ -54,9 +57,14 @@ def build(profile: Profile, path: str | Path, data_root: str | Path | None = Non
     Returns
     -------
     Path
-        `path`, a Zarr store with the groups ``crn`` (time, site, depth[, probe]), ``core`` (time, station, depth),
-        ``reference_pixels`` (reference_pixel) and, for the twin, ``truth`` (time, reference_pixel, depth); a group that
-        the source does not have is not there.
+        `path`, a Zarr store with the groups ``crn`` (time, site, depth[, probe]), ``core`` (time, station, depth[,
+        probe]), ``reference_pixels`` (reference_pixel), ``weights`` (row) where a provider gives them and, for the
+        twin, ``truth`` (time, reference_pixel, depth); a group that the source does not have is not there.
+
+    Raises
+    ------
+    smapnb.stations_dense.DenseError
+        A source's records are all out of range; a station in two sources; weights of stations without coordinates.
     """
     path = Path(path)
     root = None if profile.synthetic else Path(data_root or profiles.data_root())
@@ -65,7 +73,7 @@ def build(profile: Profile, path: str | Path, data_root: str | Path | None = Non
         return path
     groups = _twin(profile) if root is None else _real(root)
     if not groups:
-        log.warning("no stations in %s: it has none of %s/, %s/, %s/", root, CRN_FOLDER, GULCH_FOLDER, CORE_FOLDER)
+        log.warning("no stations in %s: it has none of %s", root, ", ".join(f"{name}/" for name in FOLDERS))
     partial = path.with_name(f"{path.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     xr.Dataset(attrs={IDENTITY: identity}).to_zarr(partial, mode="w", zarr_format=3, consolidated=False)
@@ -91,6 +99,25 @@ def open_stations(path: str | Path) -> dict[str, xr.Dataset]:
     return {name: _plain_texts(xr.open_zarr(path, group=name, consolidated=False, chunks={})) for name in found}
 
 
+def open_weights(path: str | Path) -> dict[str, dict[str, float]] | None:
+    """Give the provider's weights of a store as `smapnb.insitu.core_series` takes them; None: it has none.
+
+    Raises
+    ------
+    StationsError
+        No store at `path`.
+    """
+    table = open_stations(path).get("weights")
+    if table is None:
+        return None
+    found: dict[str, dict[str, float]] = {}
+    for pixel, station, weight in zip(
+        *(table[n].values for n in ("reference_pixel", "station", "weight")), strict=True
+    ):
+        found.setdefault(str(pixel), {})[str(station)] = float(weight)
+    return found
+
+
 def _plain_texts(dataset: xr.Dataset) -> xr.Dataset:
     """Give texts as NumPy's own type: the one that Zarr reads does not cast to it."""
     texts = {name: c for name, c in dataset.coords.items() if c.dtype.kind in "TO"}
@@ -113,39 +140,7 @@ def _real(root: Path) -> dict[str, xr.Dataset]:
     groups = {}
     if (root / CRN_FOLDER).is_dir():
         groups["crn"] = uscrn.open_folder(root / CRN_FOLDER)
-    dense = [_daily(core_sites.open_walnut_gulch(root / GULCH_FOLDER))] if (root / GULCH_FOLDER).is_dir() else []
-    files = sorted(p for p in (root / CORE_FOLDER).glob("*") if p.suffix in {".csv", ".parquet"})
-    dense += [_daily(core_sites.read_open(file)) for file in files]
-    if dense:
-        groups["core"] = dense[0] if len(dense) == 1 else xr.concat(dense, "station", join="outer")
-        groups["reference_pixels"] = _pixels_of(groups["core"])
-    return groups
-
-
-def _daily(records: xr.Dataset) -> xr.Dataset:
-    """Bring a dense site's records to UTC days."""
-    names = ("soil_moisture", "soil_temperature")
-    means = {n: insitu.daily_mean(records[n], least_fraction=LEAST_OF_A_DAY) for n in names if n in records}
-    return variables.describe(xr.Dataset(means).assign_attrs({**records.attrs, "day": "UTC day"}))
-
-
-def _pixels_of(core: xr.Dataset) -> xr.Dataset:
-    """Give the cells of the 36-km grid that hold at least one station, one reference pixel each.
-
-    Ids follow the calibration and validation scheme, site, grid, number; the numbers are ours.
-    """
-    ease = grid.EaseGrid(36)
-    places = pd.DataFrame({c: core[c].to_numpy() for c in ("site", "site_name", "lat", "lon")})
-    places["row"], places["col"] = ease.cell(places["lon"].to_numpy(), places["lat"].to_numpy())
-    cells = places.groupby(["site", "site_name", "row", "col"]).size().sort_values(ascending=False).reset_index()
-    cells["number"] = cells.groupby("site").cumcount() + 1
-    lon, lat = ease.center(cells["row"].to_numpy(), cells["col"].to_numpy())
-    x_min, y_min, x_max, y_max = ease.bounds(cells["row"].to_numpy(), cells["col"].to_numpy())
-    columns = {"x_min": x_min, "x_max": x_max, "y_min": y_min, "y_max": y_max, "lat": lat, "lon": lon}
-    names = [f"{site}36{number:02d}" for site, number in zip(cells["site"], cells["number"], strict=True)]
-    columns |= {"site": cells["site"].to_numpy(), "site_name": cells["site_name"].to_numpy()}
-    dim = "reference_pixel"
-    return xr.Dataset(coords={dim: names} | {name: (dim, np.asarray(v)) for name, v in columns.items()})
+    return groups | stations_dense.read(root)
 
 
 def _write(dataset: xr.Dataset, partial: Path, group: str, profile: Profile) -> None:
@@ -169,9 +164,9 @@ def _identity(profile: Profile, root: Path | None) -> str:
     """Name what a store is made of: sections of the profile, files of the source, and the code that reads them."""
     digest = hashlib.sha256()
     package = Path(__file__).parent
-    code = [Path(__file__), *sorted(package.glob("insitu*.py"))]
+    code = [*sorted(package.glob("stations*.py")), *sorted(package.glob("insitu*.py"))]
     code += sorted((package / "sources").glob("*twin*.py" if root is None else "*.py"))
-    folders = [root / name for name in (CRN_FOLDER, GULCH_FOLDER, CORE_FOLDER)] if root else []
+    folders = [root / name for name in FOLDERS] if root else []
     for file in code + [p for folder in folders for p in sorted(folder.rglob("*")) if p.is_file()]:
         digest.update(file.name.encode())
         digest.update(file.read_bytes())

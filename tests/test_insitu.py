@@ -137,6 +137,32 @@ def test_the_surface_is_the_probe_nearest_to_five_centimetres():
     assert out["n_stations"].item() == 2
 
 
+def test_probes_of_a_station_are_judged_alone_and_averaged():
+    one = dense(np.full((2, 2, 3), 0.2), [0.25, 0.75], [0.5, 0.5], (5.0, 15.0, 30.0), WARM)
+    core = xr.concat([one, one], "probe").transpose("station", "time", "depth", "probe")
+    core["soil_moisture"][{"station": 0, "probe": 1}] = 0.4
+    core["soil_temperature"][{"station": 0, "probe": 1, "time": 1}] = FROST  # this probe alone is too cold on day 2
+    core["soil_moisture"][{"station": 1, "probe": 1}] = NAN
+    out = insitu.core_series(core, pixels("16013603"))
+    for name in ("ssm_insitu", "rzsm_insitu"):
+        np.testing.assert_allclose(out[name][:, 0], [(0.3 + 0.2) / 2, 0.2], rtol=1e-6)
+    assert json.loads(out.attrs["quality"])["colder"] == [1, 1, 1]
+    assert len(insitu.pixel_stations(core, pixels("16013603"), "rootzone")) == 2
+    assert insitu.station_table(core)["depths"].tolist() == ["5, 15, 30 cm"] * 2
+
+
+@pytest.mark.parametrize("name", rules.SETS)
+def test_days_before_the_start_do_not_count(name):
+    rule = replace(rules.of(name), core_start="2015-04-03", crn_start="2012-01-02", core_unknown_temperature="keep")
+    out = insitu.core_series(dense(np.full((4, 1, 1), 0.2), [0.5], [0.5]), pixels("16013603"), rules=rule)
+    assert out["ssm_insitu"].notnull().values[:, 0].tolist() == [False, False, True, True]
+    told = json.loads(out.attrs["quality"])
+    assert (told["records"], told["before_start"], told["kept"]) == ([4], [2], [2])
+    out, _ = insitu.crn_series(sparse(end="2012-01-03", a="deep"), rules=rule)
+    assert out["ssm_insitu"].notnull().values[:, 0].tolist() == [False, True, True]
+    assert json.loads(out.attrs["quality"])["before_start"] == [3] * 5  # three probes at each depth
+
+
 def test_provider_weights_and_what_they_name(caplog):
     core = dense([[[0.1], [0.3], [0.5]]], [0.25, 0.75, 1.01], [0.5] * 3)
     given = {"16013603": {"1601/0": 20, "1601/2": 60, "1601/gone": 20}}
@@ -201,7 +227,7 @@ def test_a_sparse_site_by_hand():
     assert np.isnan(out["rzsm_insitu"][:, 1]).all()
     assert out["name"].values.tolist() == ["a", "b"]
     variables.check(out, "crn")
-    assert table["left"].tolist() == [2, 2, 2, 1, 1, 1]
+    assert table["left"].tolist() == [2, 2, 2, 2, 1, 1, 1]
 
 
 def test_sparse_temperature_rules():
@@ -213,9 +239,10 @@ def test_sparse_temperature_rules():
 
 
 def test_exclusions_step_by_step():
-    sites = ["ok", "sea", "two", "late", "gappy", "dead"]
+    sites = ["ok", "sea", "two", "late", "gappy", "dead", "alaska"]
     crn = sparse(**dict.fromkeys(sites, "deep") | {"two": "shallow"})
     crn = crn.assign_coords(coastal=("site", [s == "sea" for s in sites]))
+    crn["lat"][6] = 64.97
     moisture = crn["soil_moisture"]
     moisture.loc[{"site": "late", "time": slice(None, "2014-04-01")}] = NAN  # 364 days before launch
     moisture.loc[{"site": "dead"}] = NAN
@@ -224,18 +251,26 @@ def test_exclusions_step_by_step():
     )
     out, table = insitu.crn_series(crn)
     assert table.index.name == "step"
-    assert table["quantity"].tolist() == ["surface"] * 3 + ["rootzone"] * 3
-    assert table["sites"].tolist() == [(), ("sea",), ("dead",), ("two",), ("late",), ("gappy",)]
-    assert table["dropped"].tolist() == [0, 1, 1, 1, 1, 1]
-    assert table["left"].tolist() == [6, 5, 4, 3, 2, 1]
+    assert table["quantity"].tolist() == ["surface"] * 4 + ["rootzone"] * 3
+    assert table["sites"].tolist() == [(), ("alaska",), ("sea",), ("dead",), ("two",), ("late",), ("gappy",)]
+    assert table["dropped"].tolist() == [0, 1, 1, 1, 1, 1, 1]
+    assert table["left"].tolist() == [7, 6, 5, 4, 3, 2, 1]
+    assert table["rule"].tolist()[:3] == ["all sites", "outside CONUS", "coastal"]
     assert out["site"].values.tolist() == ["ok", "two", "late", "gappy"]
     has_root = (~np.isnan(out["rzsm_insitu"].values)).any(axis=0)
     assert has_root.tolist() == [True, False, False, False]
     # One day more is a year.
     moisture.loc[{"site": "late", "time": "2014-04-01"}] = moisture.loc[{"site": "ok", "time": "2014-04-01"}]
-    assert insitu.crn_series(crn)[1]["sites"].tolist()[4] == ()
-    # The scripts ask for no year before launch.
-    assert insitu.crn_series(crn, rules="author-code")[1]["rule"][4] == "no root zone before 2015-04-01"
+    assert insitu.crn_series(crn)[1]["sites"].tolist()[5] == ()
+
+
+@pytest.mark.parametrize(("first", "kept"), [("2014-12-31", True), ("2015-01-01", False)])
+def test_the_scripts_ask_for_a_root_zone_before_2015_not_for_a_year(first, kept):
+    crn = sparse("2014-12-01", "2015-12-31", a="deep")
+    crn["soil_moisture"].loc[{"time": slice(None, pd.Timestamp(first) - pd.Timedelta("1D"))}] = NAN
+    table = insitu.crn_series(crn, rules="author-code")[1]
+    assert table["rule"][5] == "no root zone before 2015-01-01"
+    assert table["left"].tolist()[5] == int(kept)
 
 
 def test_half_of_the_days_are_enough():
@@ -245,33 +280,95 @@ def test_half_of_the_days_are_enough():
     for site, n in (("a", 228), ("b", 227)):  # 0.501 and 0.499
         crn["soil_moisture"].loc[{"site": site, "time": days[n:]}] = NAN
     table = insitu.crn_series(crn)[1]
-    assert table["sites"].tolist()[5] == ("b",)
+    assert table["sites"].tolist()[6] == ("b",)
     varied = replace(rules.PAPER_TEXT, rootzone_least_valid=0.4)
-    assert insitu.crn_series(crn, rules=varied)[1]["left"].tolist()[5] == 2
+    assert insitu.crn_series(crn, rules=varied)[1]["left"].tolist()[6] == 2
 
 
 def test_coastal_sites_by_id_or_not_at_all():
     crn = sparse(a="deep", b="deep")
     out, table = insitu.crn_series(crn)
-    assert "not known" in table["rule"][1] and table["left"].tolist() == [2] * 6
-    assert insitu.crn_exclusions(crn, out, coastal=["b"])["sites"].tolist()[1] == ("b",)
+    assert "not known" in table["rule"][2] and table["left"].tolist() == [2] * 7
+    assert insitu.crn_exclusions(crn, out, coastal=["b"])["sites"].tolist()[2] == ("b",)
     with pytest.raises(ValueError, match=r"\['c'\]"):
         insitu.crn_exclusions(crn, out, coastal=["c"])
     with pytest.raises(ValueError, match="sites of the series"):
         insitu.crn_exclusions(crn, out.isel(site=[0]))
 
 
+def seen(part, rows=(98, 99, 100), cols=(218, 219, 220), days=8):
+    """SMAP at pixels of the 36-km grid, on the first `part` of the days, and nowhere in the two days around them."""
+    row, col = (a.ravel() for a in np.meshgrid(rows, cols, indexing="ij"))
+    lon, lat = EaseGrid(36).center(row, col)
+    values = np.full((days + 2, row.size), NAN, np.float32)
+    for i, own in enumerate(np.broadcast_to(part, row.size)):
+        values[1 : 1 + round(own * days), i] = 0.2
+    values[-2, 0] = 0.2  # the period is as long as any pixel's
+    coords = {"time": pd.date_range("2015-04-01", periods=days + 2), "lat": ("pixel", lat), "lon": ("pixel", lon)}
+    return xr.DataArray(values, dims=("time", "pixel"), coords=coords, name="ssm_smap")
+
+
+def at(*cells):
+    """Sites a little off the centres of cells."""
+    lon, lat = EaseGrid(36).center(*np.array(cells).T)
+    names = [f"s{i}" for i in range(len(cells))]
+    return xr.Dataset(coords={"site": names, "lat": ("site", lat + 0.1), "lon": ("site", lon - 0.1)})
+
+
+def test_part_of_days_with_smap_at_sites_by_hand():
+    sites = at((99, 219), (98, 218), (99, 221))
+    smap = seen([0, 0, 0, 0, 0.25, 0, 0, 0, 0.5])
+    # Two of eight days at the middle, one at the corner; the third site has no pixel in a grid without gaps.
+    np.testing.assert_allclose(insitu.observed_fraction(sites, smap), [2 / 8, 1 / 8, 0])
+    assert insitu.own_cell(sites, smap).values.tolist() == ["inside", "inside", "no pixel"]
+    with pytest.raises(insitu.InsituError, match="ssm_smap has no value at any pixel"):
+        insitu.observed_fraction(sites, smap * NAN)
+
+
+def test_cells_that_a_thinned_sample_does_not_take_are_not_held_against_a_site():
+    # Every fourth row and column: (99, 219) lies between them, (104, 216) on them, but has no pixel.
+    smap = seen([0.5, 0, 0, 1.0], rows=(96, 100), cols=(216, 220))
+    sites = at((100, 220), (99, 219), (104, 216))
+    assert insitu.own_cell(sites, smap).values.tolist() == ["inside", "not sampled", "no pixel"]
+    np.testing.assert_allclose(insitu.observed_fraction(sites, smap), [1, 1, 0])
+
+
+def test_coastal_sites_by_what_smap_sees():
+    crn = sparse(a="deep", b="deep", c="deep")
+    observed = xr.DataArray([0.25, 0.0, 0.24], {"site": ["a", "b", "c"]}, "site")
+    out, table = insitu.crn_series(crn, observed=observed[::-1])
+    assert table["rule"][2] == "coastal" and table["sites"][2] == ("b", "c")
+    assert table["note"].tolist()[1:4] == ["", "no SMAP footprint, or SMAP missing on more than 75% of days", ""]
+    assert out["site"].values.tolist() == ["a"]
+    # A network that knows its coastal sites is believed.
+    told = crn.assign_coords(coastal=("site", [True, False, False]))
+    assert insitu.crn_series(told, observed=observed)[1]["sites"][2] == ("a",)
+    with pytest.raises(ValueError, match=r"observed: no part of days of the sites \['a'\]"):
+        insitu.crn_series(crn, observed=observed[1:])
+    with pytest.raises(ValueError, match="NaN"):
+        insitu.crn_series(crn, observed=observed * NAN)
+
+
+@pytest.mark.parametrize("west_north", [(-125.01, 40), (-65.99, 40), (-100, 24.99), (-100, 50.01)])
+def test_the_box_of_the_conterminous_states(west_north):
+    crn = sparse("2014-01-01", "2015-12-31", a="deep", b="deep")
+    crn["lon"][0], crn["lat"][0] = west_north
+    crn["lon"][1], crn["lat"][1] = np.clip(west_north[0], -125, -66), np.clip(west_north[1], 25, 50)
+    table = insitu.crn_series(crn)[1]
+    assert table["rule"][1] == "outside CONUS" and table["sites"][1] == ("a",)
+
+
 def test_networks_without_some_depths():
     crn = sparse(a="deep")
     out, table = insitu.crn_series(crn.isel(depth=[0, 1]))
-    assert np.isnan(out["rzsm_insitu"]).all() and table["left"].tolist() == [1, 1, 1, 0, 0, 0]
+    assert np.isnan(out["rzsm_insitu"]).all() and table["left"].tolist() == [1, 1, 1, 1, 0, 0, 0]
     with pytest.raises(insitu.InsituError, match=r"no depth of 5.0 cm in the network, only \[10.0\]"):
         insitu.crn_series(crn.isel(depth=[1]))
 
 
 def test_a_record_after_launch_alone_has_no_root_zone():
     out, table = insitu.crn_series(sparse("2015-04-01", "2016-12-31", a="deep"))
-    assert table["sites"].tolist()[4] == ("a",)
+    assert table["sites"].tolist()[5] == ("a",)
     assert np.isnan(out["rzsm_insitu"]).all() and not np.isnan(out["ssm_insitu"]).any()
 
 

@@ -27,6 +27,11 @@ def test_values_of_the_paper_and_of_the_scripts():
     assert (paper.core_coldest, scripts.core_coldest) == (4, 0)
     assert (paper.after_launch_end, scripts.after_launch_end) == ("2017-04-01", "2018-03-31")
     assert scripts.crn_farthest == 0.5 and scripts.flat_pixel == 0.002
+    assert (paper.core_start, paper.crn_start) == ("2012-01-01", "2010-01-01")
+    assert (scripts.core_start, scripts.crn_start) == ("2000-04-01", "2000-04-01")
+    assert paper.crn_inside_cell and not scripts.crn_inside_cell
+    assert (paper.rootzone_least_years, scripts.rootzone_least_years) == (1, 0)
+    assert scripts.rootzone_first_before == "2015-01-01"
     assert paper.trend_least_years == 3 and scripts.trend_least_years == 2
 
 

@@ -149,7 +149,8 @@ def open_folder(
     years : sequence of int, optional
         Years of the local standard day; None: all.
     network : str, optional
-        Keep the stations of this network alone ("USCRN", "USRCRN", ...); None: all.
+        Keep the stations of this network alone ("USCRN", "USRCRN", ...); None: all. That network has stations in
+        Alaska, Hawaii and abroad as well, which `smapnb.insitu.crn_exclusions` counts.
     metadata : str, Path or pandas.DataFrame, optional
         List of the stations, a file or what `read_stations` gives; default ``stations.tsv`` in `folder`.
 
