@@ -418,6 +418,12 @@ def test_wrong_product_is_named(tmp_path):
         nldas.open_forcing(tmp_path / "b")
 
 
+def test_a_lacking_variable_is_named(tmp_path):
+    write(tmp_path, "2015-12-31", units={name: unit for name, unit in UNITS.items() if name != "Qair"})
+    with pytest.raises(NldasError, match=r"0000\.020\.nc: no Qair of NLDAS FORA; there are .*'Tair'"):
+        nldas.open_forcing(tmp_path)
+
+
 def test_the_highest_version_wins_and_copies_are_counted(tmp_path):
     files = write_days(tmp_path, "2015-12-31", 24)
     write(tmp_path / "old", "2015-12-31T05", version="019", hour=60)

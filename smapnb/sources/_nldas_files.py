@@ -85,13 +85,9 @@ def read(path: Path, fields: list[Field], granule: Granule | None) -> Hours:
     """
     kind = _kind(path)
     if kind == "GRIB":
-        hours = _read_grib(path, fields, granule)
-    else:
-        with _damage(path), _open(path, kind) as variables:
-            hours = _read_netcdf(path, fields, variables, granule)
-    if not hours.values or (granule and len(hours.values) < len(fields)):
-        raise AssertionError(path)  # both readers have said what is missing
-    return hours
+        return _read_grib(path, fields, granule)
+    with _damage(path), _open(path, kind) as variables:
+        return _read_netcdf(path, fields, variables, granule)
 
 
 def stamps_of(path: Path) -> pd.DatetimeIndex:
