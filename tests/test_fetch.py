@@ -131,6 +131,12 @@ def test_the_book_goes_on_without_the_sample(server, sample, tmp_path, answer, c
     assert capfd.readouterr() == ("", "")
 
 
+def test_the_book_does_not_ask_for_every_file_of_an_archive_that_is_gone(server, sample, tmp_path, monkeypatch):
+    monkeypatch.setattr(fetch_lists, "sample_checksums", lambda: {f"{n}.csv": "0" * 64 for n in range(200)})
+    assert "NotFound" in fetch.fetch_sample_quietly(tmp_path)
+    assert len(server.log) < 100
+
+
 def test_the_book_goes_on_without_a_network_or_a_folder(sample, tmp_path, monkeypatch):
     monkeypatch.setattr(fetch, "SAMPLE", replace(SAMPLE, url="http://127.0.0.1:9/{name}"))
     assert "no connection to 127.0.0.1" in fetch.fetch_sample_quietly(tmp_path)
@@ -471,6 +477,7 @@ LISTING = (
             "CRND0103-2016-KS_Manhattan_6_SSW.txt",
             "CRND0103-2016-AK_Port_Alsworth_1_SW.txt",
             "CRND0103-2016-AL_Valley_Head_1_SSW.txt",
+            "CRND0103-2016-ON_Egbert_1_W.txt",
             "CRND0103-2015-TX_Austin_33_NW.txt",
         ]
     )
