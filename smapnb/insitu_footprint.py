@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from smapnb.grid import EaseGrid
 
+DAYS_OF_A_YEAR = 366
+
 
 class InsituError(ValueError):
     """Stations do not fit the pixels, or weights do not fit the stations."""
@@ -54,7 +56,9 @@ def observed_fraction(sites: xr.Dataset, ssm_smap: xr.DataArray) -> xr.DataArray
     sites : xarray.Dataset, (site,)
         Coordinates ``lat, lon``.
     ssm_smap : xarray.DataArray, (time, pixel)
-        Coordinates ``lat, lon`` of the centres. Days count from the first to the last on which any pixel has a value.
+        Coordinates ``lat, lon`` of the centres. Days count from the first to the last on which any pixel has a value,
+        by years from the first. A year in which a pixel has no value at all is held to be missing from the data (a
+        sample may keep a year back for tests), and does not count for that pixel; where all are, the part is 0.
 
     Returns
     -------
@@ -72,7 +76,11 @@ def observed_fraction(sites: xr.Dataset, ssm_smap: xr.DataArray) -> xr.DataArray
     if not days.size:
         raise InsituError(f"{ssm_smap.name} has no value at any pixel: no days to count")
     period = ssm_smap.isel(time=slice(int(days[0]), int(days[-1]) + 1), pixel=needed)
-    part = period.notnull().mean("time").to_numpy()[place]
+    valid = period.notnull().transpose("time", "pixel").to_numpy()
+    years = [slice(first, first + DAYS_OF_A_YEAR) for first in range(0, len(valid), DAYS_OF_A_YEAR)]
+    seen = np.array([valid[year].sum(axis=0) for year in years])
+    days_of = np.array([len(valid[year]) for year in years])[:, None] * (seen > 0)
+    part = (seen.sum(axis=0) / np.maximum(days_of.sum(axis=0), 1))[place]
     values = np.where(there | ~sampled, part, 0.0)
     attrs = {"units": "1", "long_name": "part of the days on which SMAP has a value"}
     return xr.DataArray(values, {"site": sites["site"].to_numpy()}, "site", "observed_fraction", attrs)

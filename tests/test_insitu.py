@@ -333,6 +333,17 @@ def test_cells_that_a_thinned_sample_does_not_take_are_not_held_against_a_site()
     np.testing.assert_allclose(insitu.observed_fraction(sites, smap), [1, 1, 0])
 
 
+def test_a_year_kept_back_is_not_held_against_a_pixel():
+    days = 3 * 366
+    smap = seen([0.25] * 9, days=days)
+    smap[:] = NAN
+    smap[:, 0] = 0.2  # the period: three years and two days
+    smap[:366, 4][::2] = 0.2  # the middle has every other day of the first year, and no more
+    smap[0, 8] = 0.2  # the last pixel a single day
+    part = insitu.observed_fraction(at((98, 218), (99, 219), (100, 220), (98, 219)), smap)
+    np.testing.assert_allclose(part, [1, 0.5, 1 / 366, 0])
+
+
 def test_coastal_sites_by_what_smap_sees():
     crn = sparse(a="deep", b="deep", c="deep")
     observed = xr.DataArray([0.25, 0.0, 0.24], {"site": ["a", "b", "c"]}, "site")
