@@ -5,7 +5,7 @@ Slopes and their limits come from `smapnb.trends`; nothing is plotted.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -169,6 +169,28 @@ def agreement(
         for name, chosen in (("all", known), ("selected", known & (np.abs(one) > selected)))
     }
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("sites")
+
+
+def by_network(pairs: pd.DataFrame, **settings: Any) -> dict[str, pd.DataFrame]:
+    """Give `agreement` of the core sites, of the sparse network, and of both together.
+
+    Parameters
+    ----------
+    pairs : pandas.DataFrame
+        As `smapnb.trends_table.paired` gives: ``network`` (core or crn), ``x, x_lower, x_upper, y, y_lower, y_upper``.
+    **settings
+        Of `agreement`.
+    """
+    parts = {name: pairs[pairs["network"] == name] for name in ("core", "crn")} | {"both": pairs}
+    limits = {axis: [f"{axis}_lower", f"{axis}_upper"] for axis in "xy"}
+    return {
+        name: agreement(
+            *(part[axis].to_numpy(float) for axis in "xy"),
+            *(part[columns].to_numpy(float) for columns in limits.values()),
+            **settings,
+        )
+        for name, part in parts.items()
+    }
 
 
 def _errors(limits: ArrayLike | None, sites: int, level: float, name: str) -> Floats:

@@ -138,12 +138,22 @@ def _deseasonalised(axis: Axis, y: Floats, settings: Settings) -> Result:
     first = score(axis.series(y))
     if first.reason:
         return first
-    # The slope of pairs of the same month: that of all days leans with the season.
-    seasonal = _within_seasons(*_seasons(axis, y, settings))[0].slope
-    anomalies = axis.anomalies(y, first.slope if np.isnan(seasonal) else seasonal)
     if settings.lags is None:
         settings = replace(settings, lags=DESEASONALISED_LAGS)
-    return _corrected(axis.blocks(anomalies, axis.months()[0], settings.least_valid), settings)
+    return _corrected(anomaly_months(axis, y, first.slope, settings), settings)
+
+
+def anomaly_months(axis: Axis, y: Floats, slope: float, settings: Settings) -> Series:
+    """Monthly means of the anomalies from the climatology; `slope` stands in where no month has a pair."""
+    # The slope of pairs of the same month: that of all days leans with the season.
+    seasonal = within_seasons(axis, y, settings)[0].slope
+    anomalies = axis.anomalies(y, slope if np.isnan(seasonal) else seasonal)
+    return axis.blocks(anomalies, axis.months()[0], settings.least_valid)
+
+
+def within_seasons(axis: Axis, y: Floats, settings: Settings) -> tuple[Result, Series, Ints]:
+    """Score of the seasons, their values in the order of the seasons, and where each season begins and ends."""
+    return _within_seasons(*_seasons(axis, y, settings))
 
 
 def _seasons(axis: Axis, y: Floats, settings: Settings) -> tuple[Series, Ints]:
@@ -177,7 +187,7 @@ def _within_seasons(series: Series, season: Ints) -> tuple[Result, Series, Ints]
 
 
 def _seasonal(axis: Axis, y: Floats, settings: Settings) -> Result:
-    return _within_seasons(*_seasons(axis, y, settings))[0]
+    return within_seasons(axis, y, settings)[0]
 
 
 def _seasonal_correlated(axis: Axis, y: Floats, settings: Settings) -> Result:
@@ -203,9 +213,18 @@ def _year_of(axis: Axis, series: Series, season: Ints, settings: Settings) -> In
 
 
 def _author_code(axis: Axis, y: Floats, settings: Settings) -> Result:
+    series, whole = author_years(axis, y)
+    if not whole:
+        n = int((~np.isnan(y)).sum())
+        return Result(n=n, reason=Reason.TOO_SHORT if n else Reason.NO_VALUES)
+    return score(series)
+
+
+def author_years(axis: Axis, y: Floats) -> tuple[Series, int]:
+    """Values of the whole years from the first valid day on, and the number of these years."""
     valid = np.flatnonzero(~np.isnan(y))
     if not valid.size:
-        return Result(reason=Reason.NO_VALUES)
+        return axis.series(y), 0
     # The window ends with the last valid day as well: later stamps of the axis are no part of the series.
     upto = Axis(
         axis.elapsed[: valid[-1] + 1],
@@ -214,9 +233,7 @@ def _author_code(axis: Axis, y: Floats, settings: Settings) -> Result:
         None if axis.dates is None else axis.dates[: valid[-1] + 1],
     )
     year, whole = upto.years(int(valid[0]))
-    if not whole:
-        return Result(n=valid.size, reason=Reason.TOO_SHORT)
-    return score(upto.series(np.where(year >= 0, y[: valid[-1] + 1], np.nan)))
+    return upto.series(np.where(year >= 0, y[: valid[-1] + 1], np.nan)), whole
 
 
 METHODS: dict[str, Callable[[Axis, Floats, Settings], Result]] = {

@@ -15,8 +15,9 @@ from scipy.stats import false_discovery_control
 
 from smapnb.rules import Rules, of
 
-# In the order in which they are asked; a series is removed by the first that it fails.
-REMOVED_BY = ("no valid day", "too short", "too many missing")
+# In the order in which they are asked; a series is removed by the first that it fails. That the series which it would
+# be compared with has no day at all, the caller alone can know.
+REMOVED_BY = ("no valid day", "nothing to compare with", "too short", "too many missing")
 
 
 class FieldSignificance(NamedTuple):
@@ -90,7 +91,7 @@ def usable(
 
 def _window(valid: pd.DatetimeIndex, rules: Rules) -> tuple[object, ...]:
     if not valid.size:
-        return pd.NaT, pd.NaT, 0, 0, 1.0, False, REMOVED_BY[0]
+        return pd.NaT, pd.NaT, 0, 0, 1.0, False, "no valid day"
     first, last = valid[0], valid[-1]
     years = last.year - first.year
     years -= first + pd.DateOffset(years=years) > last
@@ -104,7 +105,7 @@ def _window(valid: pd.DatetimeIndex, rules: Rules) -> tuple[object, ...]:
     else:
         long = years >= rules.trend_least_years
         complete = absent <= most
-    removed = REMOVED_BY[1] if not long else REMOVED_BY[2] if not complete else ""
+    removed = "too short" if not long else "too many missing" if not complete else ""
     return first, end, years, n, absent / length if length else 1.0, not removed, removed
 
 
