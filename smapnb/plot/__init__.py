@@ -21,6 +21,14 @@ from smapnb.plot.static import (
 )
 from smapnb.plot.stations import anomaly_series, thiessen_map
 from smapnb.plot.style import COLOURS, colour, label, table
+from smapnb.plot.trends import (
+    rejections,
+    slope_errors,
+    slope_scatter,
+    trend_map,
+    variant_forest,
+)
+from smapnb.plot.trends_series import trend_series
 
 __all__ = [
     "COLOURS",
@@ -39,14 +47,20 @@ __all__ = [
     "mean_rows",
     "observation_gaps",
     "realism",
+    "rejections",
     "score_bars",
     "score_boxes",
     "score_boxes_by_series",
     "sensitivity_dots",
     "series_panels",
     "site_maps",
+    "slope_errors",
+    "slope_scatter",
     "static_maps",
     "table",
     "thiessen_map",
+    "trend_map",
+    "trend_series",
     "uncertain_mean",
+    "variant_forest",
 ]
