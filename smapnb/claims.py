@@ -23,7 +23,8 @@ import pandas as pd
 
 from smapnb.claims_file import Claim, ClaimsError, Notebook, read
 from smapnb.claims_measure import Estimate, estimate
-from smapnb.claims_tables import NotTestable, Rows, Run, read_tables
+from smapnb.claims_select import Rows
+from smapnb.claims_tables import NotTestable, Run, read_tables
 from smapnb.claims_verdict import NOT_TESTABLE, VERDICTS, judge
 
 __all__ = [

@@ -13,7 +13,8 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from smapnb.claims_measure import Measure
-from smapnb.claims_tables import Number, Operand, Rows, Run, Strict, Table
+from smapnb.claims_select import Number, Operand, Rows, Strict, Table
+from smapnb.claims_tables import Run
 
 PATH = Path(__file__).with_name("data") / "claims.yml"
 Requirement = Literal[

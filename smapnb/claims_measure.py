@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 from scipy import stats
 
-from smapnb.claims_tables import Condition, NotTestable, Number, Operand, Run, Threshold
+from smapnb.claims_select import Condition, Number, Operand, Threshold
+from smapnb.claims_tables import NotTestable, Run
 
 LEVEL = 0.95
 BOOTSTRAP_SAMPLES = 2000

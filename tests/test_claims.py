@@ -17,7 +17,8 @@ from scipy import stats
 
 from smapnb import claims, comparison, comparison_drydown, insitu_exclusions
 from smapnb.claims_measure import Measure, estimate
-from smapnb.claims_tables import NotTestable, Rows, Run, Table
+from smapnb.claims_select import Rows, Table
+from smapnb.claims_tables import NotTestable, Run
 
 ROOT = Path(__file__).resolve().parents[1]
 NAMES = ("Ash", "Birch", "Cedar", "Elm", "Fir", "Hazel", "Larch", "Maple", "Oak")
@@ -478,6 +479,10 @@ def test_requirements(requirement, changed, told):
     real = [scores(*series, [0.5] * 6, synthetic=False) for series in [("AL", "smap"), *others]]
     met = verdict(claim, *real, changed={"synthetic": False, "targets": ["surface", "rootzone"]}, vic=vic)
     assert met["verdict"] == "reproduced"
+    if requirement == "noah":  # Comb is made of it
+        comb_ = {"table": "core_scores", "where": {"period": "AL", "product": "comb"}}
+        made = NUMBER | {"requires": ["noah"], "measure": {"reduce": "median", "of": "mean"}}
+        assert verdict(made, scores("AL", "smap", [0.5] * 6), mean=comb_)["reason"].endswith("has no noah")
     # A table that is used, but not for that period or product, need not hold it.
     alone = NUMBER | {"measure": MEDIAN, "requires": [requirement]}
     if requirement in ("pre_launch", "noah", "vic"):
