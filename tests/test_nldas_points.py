@@ -99,6 +99,12 @@ def test_soil_moisture_of_both_models(tmp_path):
     assert found == pytest.approx({"ssm_noah": 0.25, "rzsm_noah": 0.3, "ssm_vic": 0.2, "rzsm_vic": 0.4})
 
 
+def test_the_header_says_what_is_missing(tmp_path):
+    path = write(tmp_path, "2016-01-01", [*range(23), -7777])
+    path.write_text(path.read_text().replace("undef,-9999", "undef,-7777"))
+    assert float(nldas.open_points(path, min_hours=23)["air_temperature"][0, 0]) == 11.0
+
+
 @pytest.mark.parametrize("missing", ["-9999", "-9999.0", "9999.9", "9.999e+20", "nan"])
 def test_missing_hours(tmp_path, missing):
     path = write(tmp_path, "2016-01-01", [*range(23), missing])
@@ -140,7 +146,9 @@ def test_points_become_pixels(tmp_path):
 
 
 def test_the_cell_is_found_from_the_point_that_was_asked_for(tmp_path):
+    # Both points lie in the cell whose centre is 44.9375N 93.3125W, on either side of it.
     write(tmp_path, "2016-01-01", range(24), lat=44.99, lon=-93.26)
+    write(tmp_path, "2016-01-01", range(24), lat=44.88, lon=-93.37)
     assert nldas.open_points(tmp_path)["site"].to_numpy().tolist() == ["44.9375N 93.3125W"]
     write(tmp_path, "2016-01-01", range(24), lat=54.0)
     with pytest.raises(NldasError, match=r"lat 54\.0 lies outside"):

@@ -246,6 +246,22 @@ def test_missing_soil_and_codes_that_lead_nowhere(archive, caplog):
     assert whole == pytest.approx(by_hand(SAND, row[0], col[0]), rel=1e-6)
 
 
+def test_a_code_that_is_not_in_the_list_or_is_nodata_takes_no_other(archive):
+    """A code between those of the list, and one of the list that the raster says is nodata: no soil either way."""
+    folder = archive / "wise_30sec_v1" / "Interchangeable_format"
+    row, col = INSIDE[0][:1], INSIDE[1][:1]
+    lost = CODES[20, 20]
+    everywhere = np.full_like(CODES, lost)
+    write_raster(folder / "wise_30sec_v1.tif", everywhere, nodata=lost)
+    assert np.isnan(wise.open_30sec(archive, 9, row, col)["sand"]).all()
+    write_raster(folder / "wise_30sec_v1.tif", everywhere, nodata=0)
+    assert float(wise.open_30sec(archive, 9, row, col)["sand"][0]) == SAND[20, 20]
+    codes = folder / "wise_30sec_v1.tsv"
+    codes.write_text("".join(one for one in codes.read_text().splitlines(True) if not one.startswith(f"{lost}\t")))
+    data = wise.open_30sec(archive, 9, row, col)
+    assert np.isnan(data["sand"]).all() and json.loads(data.attrs["codes_without_row"]) == [lost]
+
+
 def test_units_without_soils_are_named(archive):
     codes = archive / "wise_30sec_v1" / "Interchangeable_format" / "wise_30sec_v1.tsv"
     codes.write_text(codes.read_text() + "90000\tWDnone\n")
