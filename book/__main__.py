@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 
 from book.build import ROOT, BookError, build
+from smapnb import fetch
 from smapnb.profile import ProfileError, data_root, load
 
 
@@ -48,6 +49,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Keyed by the profile's own name, so that no run is made twice.
         named = {load(asked, folder=ROOT / "profiles").name: asked for asked in (chosen.profile, "twin")}
         profiles = list(named.values())[::-1]
+        real = any(not load(name, folder=ROOT / "profiles").synthetic for name in profiles)
+        if real and not chosen.no_run and (line := fetch.fetch_sample_quietly(data_root())):
+            print(f"book: {line}", file=sys.stderr)
         for name in profiles:
             lacking = missing_data(name)
             if lacking:

@@ -71,7 +71,8 @@ print(f"{days[0]:%Y-%m-%d} to {days[-1]:%Y-%m-%d}")
 rule_sets.differences(in_effect=rules).drop(columns=["paper", "scripts", "in this run"])
 
 # %%
-series = insitu.core_series(core, pixels, rules=rules)
+weights = stations.open_weights(folder / "stations.zarr")
+series = insitu.core_series(core, pixels, rules=rules, weights=weights)
 removed = pd.DataFrame(json.loads(series.attrs["quality"]))
 removed.index = removed.pop("depth").map("{:g}".format)
 plot.table(
@@ -355,7 +356,9 @@ variants = {
 quick = {"rules": rules, "sampling": ["matched"], "products": ["lstm", "noah", "comb"], "n_boot": 1}
 blocks = []
 for setting, rule in variants.items():
-    varied, _ = comparison.collocate(insitu.core_series(core, pixels, rules=rule), products, farthest=NEAR)
+    varied, _ = comparison.collocate(
+        insitu.core_series(core, pixels, rules=rule, weights=weights), products, farthest=NEAR
+    )
     blocks.append(comparison.site_means(comparison.scores(varied, **quick)).assign(setting=setting))
 sensitivity = pd.concat(blocks)
 tables.write(sensitivity, folder, "core_sensitivity")
@@ -391,7 +394,7 @@ figure
 columns = {}
 for name in rule_sets.SETS:
     rule = rule_sets.of(name)
-    varied = insitu.core_series(core, pixels, rules=name)
+    varied = insitu.core_series(core, pixels, rules=name, weights=weights)
     varied, _ = comparison.collocate(varied, products, farthest=NEAR, flat=rule.flat_pixel)
     settled = quick | {"rules": name, "sampling": [rule.sampling], "products": ["smap", "lstm", "noah", "comb"]}
     rows = comparison.site_means(comparison.scores(varied, **settled))

@@ -21,7 +21,6 @@ import xarray as xr
 
 from smapnb import comparison, cube, hindcast, insitu, plot, stations, tables
 from smapnb import rules as rule_sets
-from smapnb.grid import EaseGrid
 from smapnb.profile import load, run_folder
 
 # %% tags=["parameters"]
@@ -44,13 +43,19 @@ print("a day is the", crn.attrs["day"])
 # out, 82 of them with five depths and 22 with two, and to 72 for the root zone.
 
 # %%
-series, exclusions = insitu.crn_series(crn, rules=rules)
-products = comparison.gather(data, hindcast.open_hindcast(folder / "hindcast.zarr"))
 rule = rule_sets.of(rules)
+observed = insitu.observed_fraction(crn, data["ssm_smap"])
+series, exclusions = insitu.crn_series(crn, rules=rules, observed=observed)
+standing = insitu.own_cell(series, data)
+if rule.crn_inside_cell:
+    series = series.isel(site=(standing != "no pixel").values)
+products = comparison.gather(data, hindcast.open_hindcast(folder / "hindcast.zarr"))
 collocated, places = comparison.collocate(series, products, farthest=rule.crn_farthest, flat=rule.flat_pixel)
 tables.write(exclusions.assign(rules=rules, synthetic=synthetic), folder, "crn_exclusions")
 tables.write(places, folder, "crn_places", index=True)
-plot.table(exclusions.drop(columns="sites"), title=f"Sites left after each rule ({rules})", synthetic=synthetic)
+plot.table(
+    exclusions.drop(columns=["sites", "note"]), title=f"Sites left after each rule ({rules})", synthetic=synthetic
+)
 
 # %%
 removed = pd.DataFrame(json.loads(series.attrs["quality"]))
@@ -63,17 +68,15 @@ plot.table(
 
 # %% [markdown]
 # Each site is compared with the pixel whose centre is nearest, `distance` being |Δlat| + |Δlon| in degrees. `kept` says
-# whether that is near enough under the rules of this run, and `inside` whether the site stands in that pixel at all: a
-# pixel is about 0.33° high and 0.37° wide, and a run that holds every fourth row and column has gaps. What the numbers
+# whether that is near enough under the rules of this run, and `stands in` whether the site stands `inside` that pixel:
+# where a run holds every fourth row and column only, its own pixel may be `not sampled`. What the numbers
 # below say of the product holds for that distance. A day is the day of the network: where that is the local standard day,
 # it ends five to eight hours after the UTC day of the products, which lowers R a little on days with rain.
 
 # %%
 named = places.assign(name=series["name"].to_series()).sort_values("distance").tail(8)
-row, col = EaseGrid(36).cell(series["lon"].sel(site=named.index), series["lat"].sel(site=named.index))
-own = EaseGrid(36).cell(named["pixel_lon"], named["pixel_lat"])
-named["inside"] = (row == own[0]) & (col == own[1])
-columns = ["name", "pixel", "distance", "kept", "inside"]
+named["stands in"] = standing.to_series()
+columns = ["name", "pixel", "distance", "kept", "stands in"]
 plot.table(named[columns], title="The sites farthest from their pixels", synthetic=synthetic, precision=2)
 
 # %% tags=["nbval-check-output"]
@@ -270,7 +273,9 @@ plot.table(by_season, title="Median over the sites, surface", synthetic=syntheti
 columns = {}
 for name in rule_sets.SETS:
     rule = rule_sets.of(name)
-    varied, _ = insitu.crn_series(crn, rules=name)
+    varied, _ = insitu.crn_series(crn, rules=name, observed=observed)
+    if rule.crn_inside_cell:
+        varied = varied.isel(site=(insitu.own_cell(varied, data) != "no pixel").values)
     varied, _ = comparison.collocate(varied, products, farthest=rule.crn_farthest, flat=rule.flat_pixel)
     settled = {"rules": name, "sampling": [rule.sampling], "products": ["smap", "lstm", "noah", "comb"], "n_boot": 1}
     rows = comparison.scores(varied, **settled)

@@ -42,6 +42,7 @@ SITE_VARIANTS: dict[str, dict[str, Any]] = {
 FEW_VARIANTS = {name: SITE_VARIANTS[name] for name in ("original", "seasonal_correlated", "annual", BLOCKS)}
 # Years are drawn from monthly means: twelve make a year, leap or not, and they are ten times faster than days.
 LEAST_OF_A_MONTH = 0.5
+TRENDS_START = "2005-01-01"  # Fang et al. (2019), section II-C; the scripts begin with their hindcast
 TRENDS_FARTHEST = 1.0  # degrees; the authors' scripts allow for trends what they do not for maps (0.5)
 COLUMNS = [
     *("site", "network", "quantity", "product", "metric", "variant", "value", "lower", "upper", "p_value"),
@@ -53,11 +54,13 @@ def trend_rules(rules: str | Rules) -> Rules:
     """Give the rules as they are for trends: a record counts as missing where its soil is below zero, not at zero.
 
     That holds for both sets and both networks (the authors' scripts drop CRN records at T < 0 for trends). Under
-    ``author-code`` a site may be 1 degree from its pixel; all else stays.
+    ``author-code`` a site may be 1 degree from its pixel; under ``paper-text`` trends begin in 2005, before scores do.
     """
     rule = rules if isinstance(rules, Rules) else of(rules)
     farthest = TRENDS_FARTHEST if rule.name == "author-code" else rule.crn_farthest
-    return replace(rule, core_coldest=0.0, crn_coldest=0.0, crn_coldest_kept=True, crn_farthest=farthest)
+    start = rule.crn_start if rule.name == "author-code" else TRENDS_START
+    warm = replace(rule, core_coldest=0.0, crn_coldest=0.0, crn_coldest_kept=True, crn_farthest=farthest)
+    return replace(warm, core_start=start, crn_start=start)
 
 
 def site_windows(collocated: xr.Dataset, network: str, *, rules: str | Rules) -> pd.DataFrame:
