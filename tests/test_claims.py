@@ -719,7 +719,12 @@ def _complete():
     hindcast = {"quantity": ["surface"], "product": ["lstm"], "period": ["PL", "AL"], "metric": ["ubrmse"]}
     hindcast |= {"sampling": ["matched"], "season": ["DJF", "JJA"]}
     shape = every | {"product": ["insitu", *comparison.ALL_PRODUCTS], "metric": SHAPES}
-    steps = [("all sites", 0, 150), ("outside CONUS", 36, 114), ("coastal", 10, 104), ("no record at one of 5, 10, 20, 50, 100 cm", 22, 82)]
+    steps = [
+        ("all sites", 0, 150),
+        ("outside CONUS", 36, 114),
+        ("coastal", 10, 104),
+        ("no record at one of 5, 10, 20, 50, 100 cm", 22, 82),
+    ]
     exclusions = pd.DataFrame(steps, columns=["rule", "dropped", "left"]).assign(**SHARED)
     trained = pd.DataFrame({"target": ["surface", "rootzone"], "n_pixels": [6321, 7365]})
     sloped = {"site": [*ROOT_ZONE, *NETWORK[:40]], "product": ["insitu", "lstm"]}
@@ -857,7 +862,12 @@ def test_selectors_ask_for_columns_products_pairs_and_rules_that_the_package_wri
 def test_counts_of_the_archive_are_asked_of_whole_archives(sites, verdict):
     """Two sites at hand say nothing on how many the network has; nor 206 pixels on how many were trained on."""
     steps = pd.DataFrame(
-        {"quantity": ["surface", "surface"], "rule": ["outside CONUS", "coastal"], "dropped": [0, 10], "left": [sites] * 2}
+        {
+            "quantity": ["surface", "surface"],
+            "rule": ["outside CONUS", "coastal"],
+            "dropped": [0, 10],
+            "left": [sites] * 2,
+        }
     ).assign(rules="author-code", synthetic=False)
     pixels = {"target": "surface", "product": "LSTM", "metric": "rmse", "median": 0.03, "n_pixels": 206}
     tables = {"crn_exclusions": steps, "scores": pd.DataFrame([pixels | {"synthetic": False}])}

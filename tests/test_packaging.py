@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[1]
 TEXT = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
 PROJECT = tomllib.loads(TEXT)["project"]
 EXTRAS = PROJECT["optional-dependencies"]
-UNTESTED = {"fetch", "grib"}  # what only an archive's user needs is in no environment of ours, so it has no pin
+UNTESTED = {"fetch"}  # what only an archive's user needs is in no environment of ours, so it has no pin
 TESTED = [text for extra, needs in EXTRAS.items() if extra not in UNTESTED for text in needs]
 DIRECT = [*PROJECT["dependencies"], *TESTED]
 
