@@ -343,6 +343,13 @@ def test_map_of_pixels_by_its_parts():
         trends_map.as_map(table, "mine")
 
 
+def test_counts_tell_pixels_alone_from_the_field():
+    p, adjusted = [0.01, 0.04, 0.03, 0.6, NAN], [0.04, 0.2, 0.06, 0.6, NAN]
+    table = pd.DataFrame({"variant": "annual", "p_value": p, "p_adjusted": adjusted, "value": [-1, 1, 1, 1, NAN]})
+    table["significant"] = table["p_adjusted"] <= 0.05
+    assert trends_map.counts(table).loc["annual"].to_dict() == {"pixels": 4, "alone": 3, "field": 1, "rising": 0}
+
+
 # What only a truth can tell
 
 
