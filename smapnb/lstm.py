@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from smapnb import lstm_kernel
+from smapnb import lstm_kernel, lstm_packed
 
 
 class Masks(NamedTuple):
@@ -183,7 +183,9 @@ def recurrence(
         h, h_last, s_last = torch.lstm(u, (h0, s0), weights, True, 1, 0.0, False, False, False)
         return h, State(h_last[0], s_last[0])
     if u.device.type == "cpu" and u.dtype in (torch.float32, torch.float64):
-        return _fused(u, weight_ih, weight_hh, bias, masks, state)
+        if lstm_packed.pays(u.shape[0], masks):
+            return packed_recurrence(u, weight_ih, weight_hh, bias, masks, state)
+        return daily_recurrence(u, weight_ih, weight_hh, bias, masks, state)
     return operator_recurrence(u, weight_ih, weight_hh, bias, masks, state)
 
 
@@ -274,9 +276,10 @@ def _fused_forward(
     return h, (dropped_x, dropped_h, gates, cells)
 
 
-def _fused(
-    u: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias: Tensor, masks: Masks, state: State | None
+def daily_recurrence(
+    u: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias: Tensor, masks: Masks, state: State | None = None
 ) -> tuple[Tensor, State]:
+    """As `recurrence`, on CPU with masks: a product of the whole batch for each day, the rest of it in one kernel."""
     weights, u = (weight_ih, weight_hh, bias), u.contiguous()
     if torch.is_grad_enabled() and any(a.requires_grad for a in (u, *weights)):
         if state is not None:
@@ -288,6 +291,25 @@ def _fused(
         _spare.append(gates)
     # Copies: a view would keep the whole block alive for as long as the state is carried.
     return h, State(h[-1].clone(), cells[-1].clone())
+
+
+def packed_recurrence(
+    u: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias: Tensor, masks: Masks, state: State | None = None
+) -> tuple[Tensor, State]:
+    """As `recurrence`, on CPU with masks: each instance computes only with the units that it keeps."""
+    weights, u = (weight_ih, weight_hh, bias), u.contiguous()
+    starts_on = None if state is None else (state.h != 0) | (state.s != 0)
+    plan = lstm_packed.layout(u.shape[0], masks, starts_on)
+    if torch.is_grad_enabled() and any(a.requires_grad for a in (u, *weights)):
+        if state is not None:
+            raise ValueError("no gradient through a given state: call under torch.no_grad()")
+        h, s = lstm_packed.differentiable(u, *weights, plan)
+        return h, State(h[-1].detach(), s)
+    with torch.no_grad():
+        h, s, days = lstm_packed.run_forward(u, *weights, plan, *(state or (None, None)))
+        lstm_packed.give_back(*days)
+    # A copy: a view would keep the whole block alive for as long as the state is carried.
+    return h, State(h[-1].clone(), s)
 
 
 def _array(tensor: Tensor) -> Any:

@@ -7,11 +7,14 @@ import numpy as np
 import pytest
 import torch
 
+from smapnb import lstm
 from smapnb.lstm import (
     Masks,
     SoilMoistureLSTM,
     State,
+    daily_recurrence,
     operator_recurrence,
+    packed_recurrence,
     recurrence,
     reference_recurrence,
 )
@@ -24,7 +27,8 @@ SIZES = [(1, 1, 1, 1), (9, 1, 3, 5), (1, 4, 2, 8), (14, 3, 4, 33), (6, 5, 2, 16)
 RATES = [0.1, 0.25, 0.5]
 # Every way through the recurrence; the operators are taken with masks only.
 WAYS = [(path, masked) for path in (reference_recurrence, recurrence) for masked in (True, False)]
-WAYS += [(operator_recurrence, True)]
+WAYS += [(path, True) for path in (operator_recurrence, daily_recurrence, packed_recurrence)]
+ON_CPU = [daily_recurrence, packed_recurrence]
 PARAMETERS = ["u", "weight_ih", "weight_hh", "bias"]
 
 
@@ -115,11 +119,13 @@ def test_model_is_the_papers_equations(size, rate):
 
 
 @pytest.mark.parametrize("device", DEVICES)
-@pytest.mark.parametrize("path", [recurrence, operator_recurrence])
+@pytest.mark.parametrize("path", [recurrence, operator_recurrence, *ON_CPU])
 @pytest.mark.parametrize("rate", RATES)
 @pytest.mark.parametrize("size", SIZES, ids=str)
 def test_fast_paths_agree_with_the_reference(size, rate, path, device):
     days, batch, _, hidden = size
+    if path in ON_CPU and device != "cpu":
+        pytest.skip("a path of the CPU")
     for dtype, atol, rtol in ((torch.float32, 1e-5, 1e-4), (torch.float64, 1e-10, 1e-10)):
         if device == "mps" and dtype == torch.float64:
             continue  # Apple's GPU has no float64
@@ -193,6 +199,86 @@ def test_missing_input_is_not_hidden():
     expected = torch.zeros(5, 3, dtype=torch.bool)
     expected[2:, 1] = True
     assert torch.equal(missing, expected)
+
+
+@pytest.mark.parametrize("days", [5, 70])
+@pytest.mark.parametrize("rate", RATES)
+def test_packed_gradients_are_within_two_millionths_of_double_precision(rate, days):
+    """At the paper's size; the three rates take an instance's own products and those that a group shares."""
+    model = make(2, 256, rate)
+    masks = model.draw_masks(13, seeded(3))
+    arguments = [random(days, 13, 256).relu(), *(w / 2 for w in weights(model))]
+    double = [a.double() for a in arguments]
+    weighting = random(days, 13, 256, seed=9)  # drawn once: in double precision the generator gives other numbers
+
+    def exact(function, values, masks):
+        values = [a.detach().clone().requires_grad_() for a in values]
+        out = function(*values, masks)[0]
+        (out * weighting.to(out.dtype)).sum().backward()
+        return out.detach(), [a.grad for a in values]
+
+    h, grads = exact(packed_recurrence, arguments, masks)
+    expected, expected_grads = exact(reference_recurrence, double, Masks(*(m.double() for m in masks)))
+    assert relative(h.double(), expected) <= 2e-6
+    for name, a, b in zip(PARAMETERS, grads, expected_grads, strict=True):
+        assert relative(a.double(), b) <= 2e-6, name
+
+
+@pytest.mark.parametrize("rate", RATES)
+def test_packed_results_do_not_depend_on_the_number_of_threads(rate):
+    model = make(2, 40, rate)
+    masks = model.draw_masks(29, seeded(3))
+    arguments = [random(11, 29, 40).relu(), *weights(model)]
+    before, results = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            h, grads = gradients(packed_recurrence, arguments, masks)
+            results.append([h, *grads])
+    finally:
+        torch.set_num_threads(before)
+    for other in results[1:]:
+        for a, b in zip(results[0], other, strict=True):
+            assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize("rate", RATES)
+@torch.no_grad()
+def test_a_dropped_unit_with_a_state_of_its_own_still_counts(rate):
+    """Its cell decays and its h reaches the others: only a zero start lets it be left out."""
+    model = make(2, 33, rate, torch.float64)
+    masks = model.draw_masks(5, seeded(3))
+    state = State(random(5, 33, seed=4, dtype=torch.float64), random(5, 33, seed=5, dtype=torch.float64))
+    u = random(6, 5, 33, dtype=torch.float64).relu()
+    kept = state.s.clone()
+    for path in ON_CPU:
+        result = path(u, *weights(model), masks, state)
+        torch.testing.assert_close(result, reference_recurrence(u, *weights(model), masks, state), rtol=0, atol=1e-12)
+    assert torch.equal(state.s, kept)
+
+
+@pytest.mark.parametrize("path", ON_CPU)
+def test_each_path_keeps_missing_input_in_sight(path):
+    model = make(2, 33)
+    u = random(5, 3, 33).relu()
+    u[2, 1] = torch.nan
+    masks = model.draw_masks(3, seeded(0))
+    h, _ = path(u, *weights(model), masks)
+    missing = h.detach().isnan()
+    assert bool((missing[2:, 1] | (masks.g[1] == 0)).all())
+    missing[2:, 1] = False
+    assert not missing.any()
+
+
+def test_the_fastest_path_is_taken(monkeypatch):
+    """Half dropped: packed. A quarter: packed once there are days enough to pay for it. A tenth: the whole batch."""
+    taken = []
+    for name in ("packed_recurrence", "daily_recurrence"):
+        monkeypatch.setattr(lstm, name, lambda *a, name=name: taken.append(name))
+    for rate, days in ((0.5, 2), (0.25, 2), (0.25, 90), (0.1, 90)):
+        model = make(2, 64, rate)
+        recurrence(random(days, 50, 64), *weights(model), model.draw_masks(50, seeded(0)))
+    assert taken == ["packed_recurrence", "daily_recurrence", "packed_recurrence", "daily_recurrence"]
 
 
 # -- torch.nn.LSTM and the promised names --------------------------------------------------------------------------
