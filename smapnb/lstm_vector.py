@@ -43,7 +43,8 @@ def _store(builder, value, pointer):
 def _call(builder, name, result, *arguments):
     """Call LLVM's own function of that name for vectors of the result's type."""
     kind = ir.FunctionType(result, [argument.type for argument in arguments])
-    suffix = f"v{result.count}f{8 * BYTES // result.count}"
+    letter = "i" if isinstance(result.element, ir.IntType) else "f"
+    suffix = f"v{result.count}{letter}{8 * BYTES // result.count}"
     return builder.call(cgutils.get_or_insert_function(builder.module, kind, f"{name}.{suffix}"), arguments)
 
 
@@ -129,7 +130,10 @@ def _compress(typing, source, first, bits, target, place):
         vector = _vector(sig.args[0])
         lanes = _lanes_of(builder, args[2], vector)
         value = _load(builder, _pointer(context, builder, sig.args[0], args[0], args[1]), vector)
-        value = _call(builder, "llvm.experimental.vector.compress", vector, value, lanes, ir.Constant(vector, None))
+        # As integers: without AVX-512's own instruction LLVM 22 fails to compile this for floating point.
+        whole = ir.VectorType(ir.IntType(8 * BYTES // vector.count), vector.count)
+        value, zero = builder.bitcast(value, whole), ir.Constant(whole, None)
+        value = builder.bitcast(_call(builder, "llvm.experimental.vector.compress", whole, value, lanes, zero), vector)
         _store(builder, value, _pointer(context, builder, sig.args[3], args[3], args[4]))
         return context.get_dummy_value()
 

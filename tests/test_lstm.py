@@ -1,6 +1,9 @@
 """The network against the paper's equations written out by hand, against torch.nn.LSTM, and against itself."""
 
 import ast
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -268,6 +271,32 @@ def test_each_path_keeps_missing_input_in_sight(path):
     assert bool((missing[2:, 1] | (masks.g[1] == 0)).all())
     missing[2:, 1] = False
     assert not missing.any()
+
+
+def test_packing_compiles_for_a_processor_without_its_instructions(tmp_path):
+    """Numba's plainest target, in a process of its own: what the compiler cannot do there ends the process."""
+    code = """
+import numpy as np
+from smapnb.lstm_pack import kept_units, lanes_of, of_instance, pack_row, unpack_row
+for kind in (np.float32, np.float64):
+    row = np.arange(1, 38, dtype=kind)
+    on = (np.arange(37) % 3 > 0)[None]
+    units = of_instance(kept_units(on, lanes_of(row)), 0)
+    packed, back = np.zeros(64, kind), np.ones(64, kind)
+    pack_row(row, 0, units, packed, 2)
+    assert (packed[2:26] == row[on[0]]).all() and (packed[26:30] == 0).all()
+    unpack_row(packed, 2, units, back, 5, 37)
+    assert (back[5:42] == row * on[0]).all() and (back[:5] == 1).all() and (back[42:] == 1).all()
+"""
+    environment = {
+        **os.environ,
+        "NUMBA_CPU_NAME": "generic",
+        "NUMBA_CPU_FEATURES": "",
+        "NUMBA_CACHE_DIR": str(tmp_path),
+    }
+    where = Path(__file__).parent.parent
+    result = subprocess.run([sys.executable, "-c", code], cwd=where, env=environment, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
 
 
 def test_the_fastest_path_is_taken(monkeypatch):
