@@ -5,44 +5,17 @@ are printed, never asserted.
 """
 
 import argparse
-import json
-import os
-import platform
-import statistics
-import time
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 
 import torch
 from torch import nn
 
+from benchmarks import trends
+from benchmarks.common import interleave, rows_of, write
 from smapnb.lstm import Masks, SoilMoistureLSTM, reference_recurrence
 
 RESULTS = Path(__file__).parent / "results"
 INPUTS, HIDDEN = 19, 256
-
-
-def processor() -> str:
-    """Name of the processor, as the system states it."""
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        for line in info.read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
-
-
-def interleave(contenders: dict, repeats: int) -> dict[str, float]:
-    """Median milliseconds of each contender, taking turns; the first turn warms up and does not count."""
-    times: dict[str, list[float]] = {name: [] for name in contenders}
-    for turn in range(repeats + 1):
-        for name, work in contenders.items():
-            started = time.perf_counter()
-            work()
-            if turn:
-                times[name].append(1000 * (time.perf_counter() - started))
-    return {name: statistics.median(values) for name, values in times.items()}
 
 
 def training_step(batch: int, days: int, dropout: float, repeats: int) -> list[dict]:
@@ -86,54 +59,21 @@ def training_step(batch: int, days: int, dropout: float, repeats: int) -> list[d
     return rows_of(f"training step, batch {batch}, {days} days, dropout {dropout}", medians)
 
 
-def rows_of(what: str, medians: dict[str, float]) -> list[dict]:
-    """Lines of the table: median of each contender and its speed as a multiple of the last one's, the peer's."""
-    peer = list(medians.values())[-1]
-    print(f"\n{what}")
-    for name, value in medians.items():
-        print(f"  {name:45s} {value:9.1f} ms   {peer / value:5.2f} times the peer's speed")
-    return [
-        {
-            "measured": what,
-            "contender": name,
-            "median ms": round(value, 1),
-            "times the peer's speed": round(peer / value, 2),
-        }
-        for name, value in medians.items()
-    ]
-
-
 def main() -> None:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=9)
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
-    rows = [
-        line
-        for days in (30, 90)
-        for dropout in (0.25, 0.5)
-        for line in training_step(100, days, dropout, options.repeats)
-    ]
-    machine = {
-        "processor": processor(),
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "system": platform.system(),
-        **{name: version(name) for name in ("smapnb", "torch", "numba", "numpy")},
-    }
-    about = {
-        "title": f"Training step on CPU, {INPUTS} inputs, {HIDDEN} units, float32, medians of {options.repeats}",
-        "recorded": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": machine,
-        "rows": rows,
-    }
-    options.out.mkdir(parents=True, exist_ok=True)
-    path = options.out / f"lstm_{about['recorded'][:10]}.json"
-    temporary = path.with_suffix(".part")
-    temporary.write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
-    temporary.replace(path)
-    print(f"\nwritten: {path}")
+    cases = [(100, days, dropout) for days in (30, 90) for dropout in (0.25, 0.5)]
+    cases += [(100, 365, 0.5), (16, 30, 0.5), (1024, 30, 0.5)]
+    steps = [line for case in cases for line in training_step(*case, options.repeats)]
+    title = f"Training step on CPU, {INPUTS} inputs, {HIDDEN} units, float32, medians of {options.repeats}"
+    write(steps, title, options.out, "lstm")
+    few = min(options.repeats, 5)
+    write(
+        trends.rows(few), f"Mann-Kendall test and Sen's slope on daily series, medians of {few}", options.out, "trends"
+    )
 
 
 if __name__ == "__main__":

@@ -6,12 +6,12 @@ machine that slows down slows all. Absolute times are printed, never asserted.
 
 import statistics
 import time
-from collections.abc import Callable
 
 import numpy as np
 import pymannkendall
 from scipy.stats import theilslopes
 
+from benchmarks.common import interleave, rows_of
 from smapnb.trends import mann_kendall, sen_slope
 from smapnb.trends_experiment import autoregressive
 from smapnb.trends_kernels import kendall_score
@@ -28,18 +28,6 @@ def soil_moisture(n_series: int, days: int, seed: int = 0) -> np.ndarray:
     return series
 
 
-def turns(contenders: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
-    """Median milliseconds of each contender, taking turns; the first turn warms up and does not count."""
-    times: dict[str, list[float]] = {name: [] for name in contenders}
-    for turn in range(repeats + 1):
-        for name, work in contenders.items():
-            started = time.perf_counter()
-            work()
-            if turn:
-                times[name].append(1000 * (time.perf_counter() - started))
-    return {name: statistics.median(values) for name, values in times.items()}
-
-
 def one_series(days: int, repeats: int) -> list[dict]:
     """Test and slope of one daily series on one thread, against both peers."""
     y = soil_moisture(1, days)[0]
@@ -47,7 +35,7 @@ def one_series(days: int, repeats: int) -> list[dict]:
     ours, peer, slope = mann_kendall(y), pymannkendall.original_test(y), theilslopes(y[t], t).slope
     if ours.s != peer.s or not np.isclose(ours.slope / 365.25, slope, rtol=1e-12, atol=0):
         raise AssertionError(f"{days} days: S {ours.s} and {peer.s}, slopes {ours.slope / 365.25} and {slope}")
-    medians = turns(
+    medians = interleave(
         {
             "smapnb, test and slope": lambda: mann_kendall(y),
             "smapnb, slope with limits": lambda: sen_slope(y),
@@ -92,7 +80,7 @@ def growth_of_score(repeats: int) -> list[dict]:
             for _ in range(inner):
                 kendall_score(y)
 
-        median = turns({"S": work}, repeats)["S"] / inner
+        median = interleave({"S": work}, repeats)["S"] / inner
         per = 1e6 * median / (y.size * np.log2(y.size))
         print(f"  {years:2d} years {y.size:6d} values {median:9.4f} ms   {per:6.2f} ns per n log2 n")
         rows.append(
@@ -104,23 +92,6 @@ def growth_of_score(repeats: int) -> list[dict]:
             }
         )
     return rows
-
-
-def rows_of(what: str, medians: dict[str, float]) -> list[dict]:
-    """Lines of the table: median of each contender and its speed as a multiple of the last one's, the peer's."""
-    peer = list(medians.values())[-1]
-    print(f"\n{what}")
-    for name, value in medians.items():
-        print(f"  {name:55s} {value:12.2f} ms   {peer / value:7.2f} times the peer's speed")
-    return [
-        {
-            "measured": what,
-            "contender": name,
-            "median ms": round(value, 2),
-            "times the peer's speed": round(peer / value, 2),
-        }
-        for name, value in medians.items()
-    ]
 
 
 def rows(repeats: int = 5, workers: int = 2, pixels: int = MAP[0]) -> list[dict]:
