@@ -10,11 +10,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import minimize_scalar
 from scipy.stats import norm
 
 Floats = NDArray[np.float64]
 
 FEWEST = 4  # Fisher's limits have n - 3 in their denominator
+ANGLES = 721  # a quarter of a degree apart
 ITERATIONS = 200
 TOLERANCE = 1e-13
 NUMBERS = (
@@ -36,8 +38,9 @@ class Line(NamedTuple):
 def york(x: ArrayLike, y: ArrayLike, x_error: ArrayLike, y_error: ArrayLike) -> Line:
     """Fit a line to points whose x and y both have errors, each its own (York et al. 2004, doi 10.1119/1.1632486).
 
-    The fixed point of their equations 13 for errors of x and y that do not correlate; the standard errors are those
-    of the stated errors, not widened by the scatter. Equal errors give Deming's regression.
+    The fixed point of their equations 13 for errors of x and y that do not correlate or, where the iteration does not
+    settle, the least sum of squares that these equations look for; the standard errors are those of the stated errors,
+    not widened by the scatter. Equal errors give Deming's regression.
 
     Parameters
     ----------
@@ -54,8 +57,6 @@ def york(x: ArrayLike, y: ArrayLike, x_error: ArrayLike, y_error: ArrayLike) -> 
     ------
     ValueError
         Fewer than three points, values that are not finite, errors that are not positive.
-    RuntimeError
-        The iteration does not settle.
     """
     points = [np.asarray(a, np.float64) for a in np.broadcast_arrays(x, y, x_error, y_error)]
     one, two, one_error, two_error = points
@@ -73,8 +74,11 @@ def york(x: ArrayLike, y: ArrayLike, x_error: ArrayLike, y_error: ArrayLike) -> 
         before, slope = slope, float((weight * beta) @ v / ((weight * beta) @ u))
         if abs(slope - before) <= TOLERANCE * max(abs(slope), 1e-300):
             break
-    else:
-        raise RuntimeError(f"the line with errors in both did not settle in {ITERATIONS} steps (slope {slope:g})")
+    else:  # a fixed point that repels, as with points that hardly correlate
+        slope = _least_misfit(one, two, weight_x, weight_y)
+        weight = weight_x * weight_y / (weight_x + slope**2 * weight_y)
+        mean_x, mean_y = (weight @ one) / weight.sum(), (weight @ two) / weight.sum()
+        beta = weight * ((one - mean_x) / weight_y + slope * (two - mean_y) / weight_x)
     adjusted = mean_x + beta
     centre = (weight @ adjusted) / weight.sum()
     slope_variance = 1 / (weight @ (adjusted - centre) ** 2)
@@ -87,6 +91,22 @@ def york(x: ArrayLike, y: ArrayLike, x_error: ArrayLike, y_error: ArrayLike) -> 
         float(np.sqrt(1 / weight.sum() + centre**2 * slope_variance)),
         chi_squared / (one.size - 2),
     )
+
+
+def _least_misfit(x: Floats, y: Floats, weight_x: Floats, weight_y: Floats) -> float:
+    """Slope of the least weighted sum of squares, searched over all angles of the line."""
+
+    def misfit(angle: float) -> float:
+        slope = np.tan(angle)
+        weight = weight_x * weight_y / (weight_x + slope**2 * weight_y)
+        residual = y - slope * x
+        return float(weight @ (residual - (weight @ residual) / weight.sum()) ** 2)
+
+    angles = np.linspace(-np.pi / 2, np.pi / 2, ANGLES)[1:-1]
+    step = angles[1] - angles[0]
+    best = angles[int(np.argmin([misfit(angle) for angle in angles]))]
+    found = minimize_scalar(misfit, bounds=(best - step, best + step), method="bounded", options={"xatol": 1e-12})
+    return float(np.tan(found.x))
 
 
 def _first_slope(x: Floats, y: Floats, x_error: Floats, y_error: Floats) -> float:
@@ -222,10 +242,7 @@ def _compare(
         part = points[:, drawn]
         if np.ptp(part[0]) == 0 or np.ptp(part[1]) == 0:
             continue
-        try:
-            samples.append((np.corrcoef(part[0], part[1])[0, 1], york(*part).slope))
-        except RuntimeError:  # few different points, on no line that settles
-            continue
+        samples.append((np.corrcoef(part[0], part[1])[0, 1], york(*part).slope))
     row["resamples"] = len(samples)
     if samples:
         low, high = np.quantile(samples, [(1 - level) / 2, (1 + level) / 2], axis=0)
