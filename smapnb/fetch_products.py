@@ -9,12 +9,15 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Literal
 
+from smapnb import grid
+
 Every = Literal["hour", "3 hours", "day", "year", "once"]
 Archive = Literal["earthdata", "gesdisc", "ncei", "isric", "github"]
 PER_DAY = {"hour": 24, "3 hours": 8, "day": 1}
 
-# Fang, Pan & Shen (2019), the authors' scripts: cells whose centre lies in it. West, south, east, north.
-CONUS = (-125.0, 25.0, -66.0, 50.0)
+# In the order in which archives ask for a box: west, south, east, north.
+WEST, EAST, SOUTH, NORTH = grid.CONUS
+CONUS = (WEST, SOUTH, EAST, NORTH)
 
 # NLDAS-2 README (GES DISC): GRIB-1 volume of a year of hourly files; Noah's netCDF-4 files are 7 per cent larger.
 HOURS_A_YEAR = 8766

@@ -40,6 +40,10 @@ MAX_MISSING = 0.2
 SLIVER = 1e-6
 
 
+# The authors' box around the conterminous United States: west, east, south, north in degrees.
+CONUS = (-125.0, -66.0, 25.0, 50.0)
+
+
 class GridError(ValueError):
     """A point, a cell or a source grid does not fit the EASE-Grid."""
 

@@ -12,13 +12,13 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
+from smapnb.grid import CONUS
 from smapnb.insitu_layers import chosen
 from smapnb.rules import LAUNCH, Rules
+from smapnb.variables import LEAST_OBSERVED
 
 DEPTHS = (5.0, 10.0, 20.0, 50.0, 100.0)  # cm, of the World Meteorological Organization, at a full CRN site
 DAYS_A_YEAR = 365.25
-WEST, EAST, SOUTH, NORTH = -125.0, -66.0, 25.0, 50.0  # degrees; the box of the paper's grid
-LEAST_OBSERVED = 0.25  # "missing for more than 75 % of days"
 
 Mask = NDArray[np.bool_]
 
@@ -109,7 +109,8 @@ def kept(table: pd.DataFrame, sites: NDArray, quantity: str) -> Mask:
 
 def _outside(crn: xr.Dataset) -> Mask:
     lat, lon = crn["lat"].to_numpy(), crn["lon"].to_numpy()
-    return ~np.asarray((lon >= WEST) & (lon <= EAST) & (lat >= SOUTH) & (lat <= NORTH), dtype=bool)
+    west, east, south, north = CONUS
+    return ~np.asarray((lon >= west) & (lon <= east) & (lat >= south) & (lat <= north), dtype=bool)
 
 
 def _coastal(

@@ -12,7 +12,8 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-ZERO_CELSIUS = 273.15
+from smapnb.variables import ZERO_CELSIUS
+
 # A file gives tenths of a degree; a float32 in kelvin is exact to 0.00003. Without this a record at exactly the
 # threshold would fall to either side by its rounding.
 TEMPERATURE_ROUNDING = 1e-3

@@ -25,6 +25,12 @@ PLACES = ("site", "station", "reference_pixel")
 PLACE_COORDINATES = ("lat", "lon")
 
 
+ZERO_CELSIUS = 273.15  # K; temperatures are in kelvin here, files of stations give degrees
+
+# A pixel counts where SMAP has a value on more than this part of the days (Fang, Pan & Shen 2019, section II-C).
+LEAST_OBSERVED = 0.25
+
+
 class SchemaError(ValueError):
     """A Dataset does not obey the table of variables."""
 

@@ -18,7 +18,6 @@ import pandas as pd
 import xarray as xr
 
 from smapnb.sources._core_sites_table import (
-    FREEZING,
     SITE_NAMES,
     CoreSiteError,
     assemble,
@@ -26,6 +25,7 @@ from smapnb.sources._core_sites_table import (
     number_or_nan,
     numbers,
 )
+from smapnb.variables import ZERO_CELSIUS
 
 log = logging.getLogger(__name__)
 
@@ -295,7 +295,7 @@ def _file_table(path: Path, counts: Counter[str]) -> pd.DataFrame:
             counts[name] += int(missing.sum())
             values[missing] = np.nan
             kelvin = name == "ST"
-            series.setdefault((depth, probe), {})[VALUES[kelvin]] = values + (FREEZING if kelvin else 0.0)
+            series.setdefault((depth, probe), {})[VALUES[kelvin]] = values + (ZERO_CELSIUS if kelvin else 0.0)
     empty = np.full(len(rows), np.nan)
     line = np.arange(4, 4 + len(rows))
     tables = [

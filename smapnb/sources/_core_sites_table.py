@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from smapnb import variables
 
-FREEZING = 273.15  # K
 DIMS = ("time", "station", "depth", "probe")
 # Fang, Pan & Shen (2019), section II-C; the numbers are those of the calibration and validation team.
 SITE_NAMES = {

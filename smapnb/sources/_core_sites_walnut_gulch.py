@@ -14,7 +14,8 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from smapnb.sources._core_sites_table import FREEZING, SITE_NAMES, CoreSiteError, assemble
+from smapnb.sources._core_sites_table import SITE_NAMES, CoreSiteError, assemble
+from smapnb.variables import ZERO_CELSIUS
 
 SITE = "1601"
 SOURCE = "USDA-ARS Southwest Watershed Research Center, Walnut Gulch Experimental Watershed; public domain"
@@ -158,7 +159,7 @@ def _rows(sensor: str, path: Path, counts: Counter[str]) -> pd.DataFrame:
         if bad.any():
             raise CoreSiteError(f"{path}: {time[int(np.argmax(bad))]} MST: {text}")
     moisture = frame[MOISTURE].to_numpy(dtype=float) / 100
-    temperature = frame[TEMPERATURE].to_numpy(dtype=float) + FREEZING
+    temperature = frame[TEMPERATURE].to_numpy(dtype=float) + ZERO_CELSIUS
     return pd.DataFrame({"time": time, "soil_moisture": moisture, "soil_temperature": temperature})
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from smapnb.grid import EaseGrid, GridError
+from smapnb.grid import CONUS, EaseGrid, GridError
 from smapnb.sources._smap_files import SmapError
 
 FILL = -9999.0
@@ -22,7 +22,6 @@ FILL_FLAG = 65534
 # Seconds of SMAP count from here (J2000); tb_time_utc of the same cells agrees to a millisecond, so that no leap
 # seconds are in them.
 J2000 = np.datetime64("2000-01-01T12:00:00", "ns")
-CONUS = (-125.0, -66.0, 25.0, 50.0)
 Region = str | tuple[float, float, float, float] | None
 CellList = tuple[ArrayLike, ArrayLike] | None
 

@@ -36,7 +36,6 @@ log = logging.getLogger(__name__)
 
 SOURCE = "International Soil Moisture Network, https://ismn.earth; Dorigo et al. (2021)"
 LICENCE = "registered users, not to be passed on; cite the network of each station"
-FREEZING = 273.15  # K
 MISSING = -9999.0
 OURS = {"sm": "soil_moisture", "ts": "soil_temperature"}
 SAME_PLACE = 0.01  # degrees; sensors of a station may have coordinates of their own
@@ -212,7 +211,7 @@ def _kept(sensor: Sensor, keep: frozenset[str], flagged: Counter[str]) -> pd.Ser
         if not flags <= keep:
             values[rows] = np.nan
             flagged.update({flag: len(rows) for flag in flags - keep})
-    values = values + (FREEZING if sensor.variable == "ts" else 0.0)
+    values = values + (variables.ZERO_CELSIUS if sensor.variable == "ts" else 0.0)
     return pd.Series(values.to_numpy(dtype=np.float32), index=pd.DatetimeIndex(table["time"]))
 
 

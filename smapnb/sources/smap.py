@@ -72,8 +72,6 @@ log = logging.getLogger(__name__)
 
 # Peak memory is twice the result: the check against the table takes as much again for a moment.
 MAX_BYTES = 1024**3
-# Fang, Pan & Shen (2019), section II-A: pixels missing on more than 75 % of days are left out.
-MIN_VALID = 0.25
 
 
 def open_l3(
@@ -172,7 +170,7 @@ def open_l3(
     return dataset
 
 
-def drop_sparse(dataset: xr.Dataset, name: str = "ssm_smap", more_than: float = MIN_VALID) -> xr.Dataset:
+def drop_sparse(dataset: xr.Dataset, name: str = "ssm_smap", more_than: float = variables.LEAST_OBSERVED) -> xr.Dataset:
     """Keep the pixels with a value on more than a part of the days (the paper: more than 25 %).
 
     Parameters

@@ -41,7 +41,6 @@ log = logging.getLogger(__name__)
 SOURCE = "U.S. Climate Reference Network, {}, NOAA National Centers for Environmental Information; Bell et al. (2013)"
 LICENCE = "public domain"
 STATIONS = "stations.tsv"
-FREEZING = 273.15  # K
 # Printed coordinates have two decimals, and a station's differ between years by hundredths; more is another place.
 COORDINATE_TOLERANCE = 0.05
 YEAR_IN_NAME = re.compile(r"CRND0103-(\d{4})-")
@@ -209,7 +208,7 @@ def _dataset(path: str | Path, table: pd.DataFrame, product: Product, day: str) 
         log.warning("%s: the printed coordinates change; the last are taken", path)
     shape = (len(table), 1, len(DEPTHS))
     moisture = table[product.moisture].to_numpy().reshape(shape)
-    temperature = table[product.temperature].to_numpy().reshape(shape) + FREEZING
+    temperature = table[product.temperature].to_numpy().reshape(shape) + variables.ZERO_CELSIUS
     last = places.iloc[-1]
     coords = {
         "time": instants(table, product),
@@ -335,7 +334,7 @@ def _stack(tables: dict[str, pd.DataFrame], known: pd.DataFrame, attrs: dict) ->
     whole = np.stack([table.reindex(time).to_numpy() for table in tables.values()], axis=1)
     values = {
         "soil_moisture": whole[..., : len(DEPTHS)],
-        "soil_temperature": whole[..., len(DEPTHS) :] + FREEZING,
+        "soil_temperature": whole[..., len(DEPTHS) :] + variables.ZERO_CELSIUS,
     }
     rows = known.loc[list(tables)]
     lacking = rows[["LATITUDE", "LONGITUDE"]].isna().any(axis=1)
