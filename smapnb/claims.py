@@ -21,6 +21,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
+from smapnb import tables
 from smapnb.claims_file import Claim, ClaimsError, Notebook, read
 from smapnb.claims_measure import Estimate, estimate
 from smapnb.claims_select import Rows
@@ -233,8 +234,5 @@ def _our_text(claim: Claim, ours: Estimate, sites: Mapping[str, str]) -> str:
 def write(frame: pd.DataFrame, path: str | Path) -> Path:
     """Write the table of claims as CSV; a file that is only partly written is never found under its name."""
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    frame.to_csv(partial, index=False)
-    partial.replace(path)
+    tables.save(frame, path)
     return path

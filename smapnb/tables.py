@@ -26,7 +26,11 @@ def write(frame: pd.DataFrame, run: Path, name: str, *, index: bool = False) -> 
     index : bool
         Whether the index is written as columns.
     """
-    path = run / FOLDER / f"{name}.csv"
+    save(frame, run / FOLDER / f"{name}.csv", index=index)
+
+
+def save(frame: pd.DataFrame, path: Path, *, index: bool = False) -> None:
+    """Write a CSV file to a name that no reader looks at, and move it into place."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
     frame.to_csv(partial, index=index)

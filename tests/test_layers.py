@@ -21,7 +21,7 @@ TABLE: dict[str, set[str]] = {
     "tables": set(),
     "profile": {"variables"},
     "plot": {"variables"},
-    "claims": {"variables"},
+    "claims": {"variables", "tables"},
     "sources": {"variables", "grid"},
     "fetch": {"profile", "grid"},
     "cube": {"sources", "grid", "variables", "profile"},
