@@ -35,7 +35,7 @@ data = cube.open_cube(folder / "cube.zarr")
 ground = {name: group.load() for name, group in stations.open_stations(folder / "stations.zarr").items()}
 core, pixels = ground["core"], ground["reference_pixels"]
 synthetic, rules = settings.synthetic, settings.rules
-NEAR = 0.5  # degrees, |dlat| + |dlon|: a reference pixel farther from every pixel of the grid is not scored
+NEAR = rule_sets.AUTHOR_CODE.crn_farthest  # a reference pixel farther from every pixel of the grid is not scored
 names = dict(zip(pixels["reference_pixel"].values, pixels["site_name"].values, strict=True))
 names |= dict(zip(pixels["site"].values, pixels["site_name"].values, strict=True))
 print("source:", core.attrs["source"])
@@ -118,7 +118,7 @@ plot.table(upscaled, title="Site means, surface", synthetic=synthetic, precision
 products = comparison.gather(data, hindcast.open_hindcast(folder / "hindcast.zarr"))
 rule = rule_sets.of(rules)
 collocated, places = comparison.collocate(series, products, farthest=NEAR, flat=rule.flat_pixel)
-tables.write(places, folder, "core_places", index=True)
+tables.write(places.assign(rules=rules, synthetic=synthetic), folder, "core_places", index=True)
 spans = comparison.periods(collocated, rules=rules).astype({"start": str, "end": str})
 plot.table(spans.set_index(["site", "period"]), title="Periods, surface", synthetic=synthetic)
 print(f"trained on {settings.training.start} to {settings.training.end}")
@@ -227,10 +227,7 @@ tables.write(pairs, folder, "core_differences")
 effects = comparison.effect(pairs)
 tables.write(effects.assign(rules=rules), folder, "core_effects")
 of_r = effects[(effects["metric"] == "pearson_r") & (effects["n_sites"] > 0)]
-shown_effects = of_r.set_index(["quantity", "one", "two"])[["mean", "lower", "upper"]]
-for side in ("higher", "lower"):
-    counts = zip(of_r[f"n_{side}"], of_r[f"n_{side}_significant"], strict=True)
-    shown_effects[f"{side} at"] = [f"{n} ({significant})" for n, significant in counts]
+shown_effects = comparison.effect_table(of_r)
 plot.table(shown_effects, title="Difference of R, first less second", synthetic=synthetic, precision=3)
 
 # %% mystnb={"image": {"alt": "Differences of correlation between Comb and Noah, LSTM and Noah, and Noah with VIC and Comb at each core site, with limits, and their mean"}}
@@ -403,7 +400,7 @@ for name in rule_sets.SETS:
     columns[f"{name}{' (this run)' if name == rules else ''}"] = grouped.median()
     columns[f"n, {name}"] = grouped.count()
 compared = pd.DataFrame(columns)
-tables.write(compared.reset_index(), folder, "core_rules")
+tables.write(compared.reset_index().assign(synthetic=synthetic), folder, "core_rules")
 few = compared[compared.index.get_level_values("metric").isin(["ubrmse", "pearson_r"])]
 plot.table(few, title="Medians over the core sites by rule set", synthetic=synthetic, precision=3)
 

@@ -52,7 +52,7 @@ if rule.crn_inside_cell:
 products = comparison.gather(data, hindcast.open_hindcast(folder / "hindcast.zarr"))
 collocated, places = comparison.collocate(series, products, farthest=rule.crn_farthest, flat=rule.flat_pixel)
 tables.write(exclusions.assign(rules=rules, synthetic=synthetic), folder, "crn_exclusions")
-tables.write(places, folder, "crn_places", index=True)
+tables.write(places.assign(rules=rules, synthetic=synthetic), folder, "crn_places", index=True)
 plot.table(
     exclusions.drop(columns=["sites", "note"]), title=f"Sites left after each rule ({rules})", synthetic=synthetic
 )
@@ -242,10 +242,7 @@ regions = pairs["site"].map(comparison.clusters(collocated))
 effects = comparison.effect(pairs.assign(group=regions))
 tables.write(effects.assign(rules=rules), folder, "crn_effects")
 of_r = effects[(effects["metric"] == "pearson_r") & (effects["n_sites"] > 0)]
-shown_effects = of_r.set_index(["quantity", "one", "two"])[["mean", "lower", "upper"]]
-for side in ("higher", "lower"):
-    counts = zip(of_r[f"n_{side}"], of_r[f"n_{side}_significant"], strict=True)
-    shown_effects[f"{side} at"] = [f"{n} ({significant})" for n, significant in counts]
+shown_effects = comparison.effect_table(of_r)
 plot.table(shown_effects, title="Difference of R, first less second", synthetic=synthetic, precision=3)
 
 # %% [markdown]
@@ -284,7 +281,7 @@ for name in rule_sets.SETS:
     columns[f"{name}{' (this run)' if name == rules else ''}"] = grouped.median()
     columns[f"n, {name}"] = grouped.count()
 compared = pd.DataFrame(columns)
-tables.write(compared.reset_index(), folder, "crn_rules")
+tables.write(compared.reset_index().assign(synthetic=synthetic), folder, "crn_rules")
 few = compared[compared.index.get_level_values("metric").isin(["ubrmse", "pearson_r"])]
 plot.table(few, title="Medians over the sites by rule set", synthetic=synthetic, precision=3)
 

@@ -34,7 +34,7 @@ from smapnb.comparison_sampling import (
 )
 from smapnb.comparison_shape import shape
 from smapnb.comparison_tables import cluster_mean, clusters, effect, site_means
-from smapnb.comparison_views import drydown_scores, site_values
+from smapnb.comparison_views import drydown_scores, effect_table, site_values
 
 __all__ = [
     "ALL_PRODUCTS",
@@ -49,6 +49,7 @@ __all__ = [
     "drydown",
     "drydown_scores",
     "effect",
+    "effect_table",
     "gather",
     "periods",
     "sample",

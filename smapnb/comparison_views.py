@@ -66,3 +66,20 @@ def drydown_scores(dry: pd.DataFrame) -> pd.DataFrame:
     both = pd.concat([probes[[*keys, *DRYDOWN, *labels]], products[[*keys, *DRYDOWN, *labels]]], ignore_index=True)
     both.insert(keys.index("period") + 1, "metric", "drydown_days")
     return both
+
+
+def effect_table(effects: pd.DataFrame) -> pd.DataFrame:
+    """Bring the table of `smapnb.comparison.effect` to what a page has room for.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Index ``quantity, one, two``; ``mean, lower, upper``, and ``higher at`` and ``lower at``: numbers of sites, in
+        brackets of those at which it is significant.
+    """
+    table = effects.set_index(["quantity", "one", "two"])
+    shown = table[["mean", "lower", "upper"]].copy()
+    for side in ("higher", "lower"):
+        significant = table[f"n_{side}_significant"].astype(str)
+        shown[f"{side} at"] = table[f"n_{side}"].astype(str) + " (" + significant + ")"
+    return shown

@@ -97,3 +97,11 @@ def test_products_are_gathered_side_by_side():
     both = comparison.gather(cube, later)
     assert set(both.data_vars) == {"ssm_smap", "precipitation", "ssm_lstm"} and both.sizes["time"] == 4
     assert both["ssm_smap"].isnull().sum() == 2  # the day that only the hindcast has
+
+
+def test_effects_on_a_page_count_sites_and_in_brackets_the_sure_ones():
+    row = {"quantity": "surface", "one": "PL comb", "two": "PL noah", "mean": 0.01, "lower": -0.02, "upper": 0.03}
+    counts = {"n_higher": 6, "n_lower": 3, "n_higher_significant": 2, "n_lower_significant": 0}
+    shown = comparison.effect_table(pd.DataFrame([row | counts]))
+    assert shown.loc[("surface", "PL comb", "PL noah"), "higher at"] == "6 (2)"
+    assert shown.iloc[0].to_list() == [0.01, -0.02, 0.03, "6 (2)", "3 (0)"]
