@@ -26,7 +26,7 @@ book-sphinx: setup
 
 test: setup
 	$(BIN)/python tests/browser.py
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --dist loadgroup -rs --durations=15
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --dist loadfile --no-loadscope-reorder -rs --durations=15
 
 lint: setup
 	$(BIN)/ruff check .

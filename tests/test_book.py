@@ -19,7 +19,6 @@ import run_table
 from browser import PHONE, Seen, browsing, chromium, figures_in, served, visit
 from smoke import ROOT, only_one, shared_folder, smoke_run  # noqa: F401  (a fixture)
 
-pytestmark = pytest.mark.xdist_group("book")
 NOT_CHAPTERS = {"search.html", "genindex.html"}
 
 
