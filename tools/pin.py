@@ -15,7 +15,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[1]
-EXTRAS = ("book", "test", "dev", "lab", "grib", "soils")
+EXTRAS = ("book", "test", "dev", "lab", "grib", "soils", "cluster")
 NOTE = "# Written by tools/pin.py; do not edit.\n"
 
 
