@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 import xarray as xr
+from numpy.typing import NDArray
 
 log = logging.getLogger(__name__)
 
@@ -131,6 +132,8 @@ _ROWS = [
 
 TABLE: dict[str, Variable] = {row.name: row for row in _ROWS}
 TARGETS = {"surface": "ssm", "rootzone": "rzsm"}
+# SMAP's grid of each target, km. At full size a cube holds cells of both, told apart by the coordinate `grid_km`.
+GRID_KM = {"surface": 36, "rootzone": 9}
 
 
 def names(kind: str) -> list[str]:
@@ -141,6 +144,21 @@ def names(kind: str) -> list[str]:
 def own_names(source: str) -> dict[str, str]:
     """Map each source's own variable name to ours, for one source."""
     return {row.sources[source]: row.name for row in _ROWS if source in row.sources}
+
+
+def pixels_of(dataset: xr.Dataset, quantity: str) -> NDArray[np.bool_]:
+    """Say which pixels belong to a target, (pixel,).
+
+    Parameters
+    ----------
+    dataset : xarray.Dataset
+        Dimension pixel; the coordinate ``grid_km`` (pixel) where it holds cells of more than one size.
+    quantity : {"surface", "rootzone"}
+        All pixels belong to it where there is no ``grid_km``; else those of its own grid (`GRID_KM`).
+    """
+    if "grid_km" not in dataset.coords:
+        return np.ones(dataset.sizes["pixel"], dtype=bool)
+    return np.asarray(dataset["grid_km"].to_numpy() == GRID_KM[quantity])
 
 
 def describe(dataset: xr.Dataset) -> xr.Dataset:

@@ -139,3 +139,12 @@ def test_a_site_or_station_stands_where_a_pixel_stands(place, probes):
         check(ground.drop_vars("lon"), "here")
     with pytest.raises(SchemaError, match="dimensions"):
         check(ground.transpose("depth", ...), "here")
+
+
+def test_pixels_belong_to_the_target_of_their_grid():
+    one_grid = dataset()
+    assert variables.pixels_of(one_grid, "surface").tolist() == [True, True]
+    assert variables.pixels_of(one_grid, "rootzone").tolist() == [True, True]
+    both = one_grid.assign_coords(grid_km=("pixel", [36, 9]))
+    assert variables.pixels_of(both, "surface").tolist() == [True, False]
+    assert variables.pixels_of(both, "rootzone").tolist() == [False, True]
