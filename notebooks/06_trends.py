@@ -32,6 +32,7 @@ from smapnb.profile import load, run_folder, variable
 from smapnb.sources import twin
 from smapnb.trends_agreement import by_network
 from smapnb.trends_experiment import VARIANTS, rejection_rates
+from smapnb.variables import pixels_of
 
 # %% tags=["parameters"]
 profile = "smoke"
@@ -66,7 +67,7 @@ makers = {
     "core": lambda: insitu.core_series(ground["core"], ground["reference_pixels"], rules=rule),
     "crn": lambda: insitu.crn_series(ground["crn"], rules=rule)[0],
 }
-products = estimates[[variable(name, "lstm") for name in settings.targets]]
+products = comparison.gather(data, estimates)[[variable(name, "lstm") for name in settings.targets]].sel(time=days)
 raw = {network: make() for network, make in makers.items() if network in ground}
 sites = {}
 for network, series in raw.items():
@@ -228,7 +229,8 @@ print(f"{len(station)} slopes")
 # needs a test which is right for each pixel alone: the daily test stays wrong, however it is adjusted.
 
 # %% mystnb={"image": {"alt": "Map of the trend of the hindcast's soil moisture, one square a pixel, dots where it is significant"}}
-mapped = maps.pixel_slopes(estimates[variable(quantity, "lstm")].load(), **work)
+own = products[variable(quantity, "lstm")].isel(pixel=pixels_of(products, quantity))
+mapped = maps.pixel_slopes(own.load(), **work)
 tables.write(mapped.assign(quantity=quantity, synthetic=synthetic), folder, "trends_map")
 like_months = maps.as_map(mapped, "seasonal_correlated")
 sure = maps.as_map(mapped, "seasonal_correlated", "significant")

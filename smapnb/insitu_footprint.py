@@ -1,7 +1,8 @@
 """Which pixel of a grid is a site's own, and on what part of the days a satellite sees it.
 
 Pixels are those of EASE-Grid 2.0 at 36 km. A sample may hold only every n-th row and column: the cells between are not
-missing, they were never asked for, and nothing is concluded from that.
+missing, they were never asked for, and nothing is concluded from that. Of a cube with cells of two grids, those of the
+surface count.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from smapnb.grid import EaseGrid
+from smapnb.variables import GRID_KM, pixels_of
 
 DAYS_OF_A_YEAR = 366
 
@@ -40,7 +42,7 @@ def own_cell(sites: xr.Dataset, pixels: xr.Dataset | xr.DataArray) -> xr.DataArr
     InsituError
         No pixel.
     """
-    _, there, sampled = _look_up(sites, pixels)
+    _, there, sampled = _look_up(sites, pixels.isel(pixel=_of_surface(pixels)))
     status = np.where(there, "inside", np.where(sampled, "no pixel", "not sampled"))
     return xr.DataArray(status, dims="site", coords={"site": sites["site"].to_numpy()}, name="own_cell")
 
@@ -70,6 +72,7 @@ def observed_fraction(sites: xr.Dataset, ssm_smap: xr.DataArray) -> xr.DataArray
     InsituError
         No pixel, or no value at all.
     """
+    ssm_smap = ssm_smap.isel(pixel=_of_surface(ssm_smap))
     index, there, sampled = _look_up(sites, ssm_smap)
     needed, place = np.unique(index, return_inverse=True)
     days = np.flatnonzero(ssm_smap.notnull().any("pixel").to_numpy())
@@ -86,6 +89,10 @@ def observed_fraction(sites: xr.Dataset, ssm_smap: xr.DataArray) -> xr.DataArray
     return xr.DataArray(values, {"site": sites["site"].to_numpy()}, "site", "observed_fraction", attrs)
 
 
+def _of_surface(pixels: xr.Dataset | xr.DataArray) -> NDArray[np.bool_]:
+    return pixels_of(pixels.coords.to_dataset(), "surface")
+
+
 def _look_up(
     sites: xr.Dataset, pixels: xr.Dataset | xr.DataArray
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.bool_]]:
@@ -93,7 +100,7 @@ def _look_up(
     lat, lon = pixels["lat"].to_numpy(), pixels["lon"].to_numpy()
     if not lat.size:
         raise InsituError("no pixel to look up sites in")
-    grid = EaseGrid(36)
+    grid = EaseGrid(GRID_KM["surface"])
     rows, columns = grid.cell(lon, lat)
     row, column = grid.cell(sites["lon"].to_numpy(), sites["lat"].to_numpy())
     same = (row[:, None] == rows) & (column[:, None] == columns)

@@ -83,6 +83,74 @@ def test_nearest_pixel_by_hand():
     np.testing.assert_allclose(got["lat"], [40.3, 10])
 
 
+@pytest.fixture
+def two_grids():
+    """Two cells of 36 km, then three of 9 km; each value is the pixel's place: its products are told apart by it."""
+    lat, lon = [40.0, 41.0, 40.3, 40.9, 42.0], [-100.0] * 5
+    own = np.array([[0.1, 0.2, 0.3, 0.4, 0.5]] * 2)
+    surface, rootzone = own.copy(), own.copy()
+    surface[:, 2:], rootzone[:, :2] = NAN, NAN
+    noah = own + 0.01
+    values = {"ssm_smap": surface, "rzsm_smap": rootzone, "ssm_lstm": surface, "rzsm_lstm": rootzone}
+    values |= {"ssm_noah": noah, "rzsm_noah": noah, "precipitation": own * 10}
+    cube = make_products("2015-04-01", lat, lon, **values)
+    return cube.assign_coords(grid_km=("pixel", [36, 36, 9, 9, 9]))
+
+
+def test_each_quantity_is_taken_from_its_own_grid(two_grids):
+    # s0 stands 0.25 from the first cell of 36 km, though one of 9 km is nearer; s1 0.1 from the second of 9 km, and 0.2
+    # from the second of 36 km.
+    here = np.full((2, 2), 0.2)
+    site = make_series(here, "2015-04-01", lat=[40.25, 40.8], lon=[-100, -100], rzsm=here)
+    got, table = comparison.collocate(site, two_grids)
+    expected = {"ssm": [0.1, 0.2], "rzsm": [0.3, 0.4]}
+    for prefix, values in expected.items():
+        np.testing.assert_allclose(got[f"{prefix}_lstm"], [values] * 2, rtol=1e-6)
+        np.testing.assert_allclose(got[f"{prefix}_smap"], [values] * 2, rtol=1e-6)
+        # Noah is there at all cells, and taken where the quantity's own SMAP is.
+        np.testing.assert_allclose(got[f"{prefix}_noah"], [np.add(values, 0.01)] * 2, rtol=1e-6)
+        np.testing.assert_allclose(got[f"{prefix}_comb"], [np.add(values, 0.005)] * 2, rtol=1e-6)
+    np.testing.assert_allclose(got["precipitation"], [[1, 2]] * 2, rtol=1e-6)  # of the surface
+    assert got["pixel"].values.tolist() == table["pixel"].tolist() == [10, 11]
+    assert got["pixel_rootzone"].values.tolist() == table["pixel_rootzone"].tolist() == [12, 13]
+    np.testing.assert_allclose(table["distance"], [0.25, 0.2], atol=1e-9)
+    np.testing.assert_allclose(got["distance_rootzone"], [0.05, 0.1], atol=1e-9)
+    assert table["kept"].all() and (table["reason"] == "").all()
+
+
+def test_a_quantity_whose_grid_is_far_has_no_products(two_grids):
+    # s0 is near both grids, s1 near the root zone's alone, s2 near none.
+    here = np.full((2, 3), 0.2)
+    site = make_series(here, "2015-04-01", lat=[40.2, 42.1, 50.0], lon=[-100] * 3, rzsm=here)
+    got, table = comparison.collocate(site, two_grids, farthest=0.5)
+    assert got["site"].values.tolist() == ["s0", "s1"]
+    far = "nearest pixel farther than 0.5 degrees"
+    assert table["reason"].tolist() == ["", f"surface left out: {far}.", far]
+    np.testing.assert_allclose(got["ssm_lstm"], [[0.1, NAN]] * 2, rtol=1e-6)
+    np.testing.assert_allclose(got["rzsm_lstm"], [[0.3, 0.5]] * 2, rtol=1e-6)
+    assert np.isnan(got["ssm_noah"].sel(site="s1")).all()
+
+
+def test_cells_of_one_grid_serve_one_quantity_only(two_grids):
+    here = np.full((2, 1), 0.2)
+    site = make_series(here, "2015-04-01", lat=[40.0], rzsm=here)
+    got, table = comparison.collocate(site, two_grids.isel(pixel=slice(2, None)))
+    assert "ssm_lstm" not in got and got["rzsm_lstm"].values.tolist() == [[np.float32(0.3)]] * 2
+    assert table["pixel"].tolist() == [12] and got["pixel"].values.tolist() == [12]
+    lost = two_grids.assign_coords(grid_km=("pixel", [3] * 5))
+    with pytest.raises(ValueError, match=r"no pixel of \{'surface': 36, 'rootzone': 9\} km among the 5"):
+        comparison.collocate(site, lost)
+
+
+def test_gathered_products_keep_the_grids(two_grids):
+    hindcast = two_grids[["ssm_lstm", "rzsm_lstm"]]
+    both = comparison.gather(two_grids.drop_vars(["ssm_lstm", "rzsm_lstm"]), hindcast)
+    assert both["grid_km"].values.tolist() == [36, 36, 9, 9, 9]
+    assert {"ssm_lstm", "rzsm_noah", "precipitation"} <= set(both.data_vars)
+    # A hindcast written without them has those of the cube.
+    assert "grid_km" in comparison.gather(two_grids[["ssm_smap"]], hindcast.drop_vars("grid_km")).coords
+
+
 def test_comb_and_controls(world):
     np.testing.assert_allclose(world["ssm_comb"], (world["ssm_lstm"] + world["ssm_noah"]) / 2)
     assert world.attrs["synthetic"] == "true"

@@ -333,6 +333,17 @@ def test_cells_that_a_thinned_sample_does_not_take_are_not_held_against_a_site()
     np.testing.assert_allclose(insitu.observed_fraction(sites, smap), [1, 1, 0])
 
 
+def test_cells_of_the_root_zones_grid_are_no_footprints():
+    # Of a cube with two grids, the 9-km cell at the site itself says nothing of the 36-km cell in which it stands.
+    smap = seen([0.5, 1, 1, 0, 0.25, 1, 0, 1, 1])
+    site = at((99, 219), (98, 219))
+    fine = smap.isel(pixel=[0, 0]).assign_coords(lat=("pixel", site["lat"].values), lon=("pixel", site["lon"].values))
+    both = xr.concat([fine * 0 + 0.2, smap], "pixel").assign_coords(grid_km=("pixel", [9] * 2 + [36] * 9))
+    np.testing.assert_allclose(insitu.observed_fraction(site, both), insitu.observed_fraction(site, smap))
+    without = both.isel(pixel=np.flatnonzero(np.arange(11) != 6))  # (99, 219) itself
+    assert insitu.own_cell(site, without).values.tolist() == ["no pixel", "inside"]
+
+
 def test_a_year_kept_back_is_not_held_against_a_pixel():
     days = 3 * 366
     smap = seen([0.25] * 9, days=days)
