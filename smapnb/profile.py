@@ -12,9 +12,9 @@ from typing import Annotated, Any, Literal, Self
 
 import platformdirs
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
-from smapnb.variables import TARGETS, names
+from smapnb.variables import LEAST_OBSERVED, TARGETS, names
 
 Quantity = Literal["surface", "rootzone"]
 Gate = Literal["x", "h", "g"]
@@ -43,12 +43,42 @@ class Period(_Section):
         return self
 
 
+class Archive(_Section):
+    """How the agencies' files become a cube; the defaults are those of Fang, Pan & Shen (2019) and their scripts."""
+
+    smap_overpass: Literal["AM", "PM", "both"] = "AM"
+    smap_algorithm: Literal["scav", "scah", "dca", "baseline"] = Field("scav", description="scav is the paper's")
+    smap_quality: Literal["none", "recommended", "attempted"] = "none"
+    nldas_day: Literal["author", "exact"] = Field("author", description="files 00 to 23, or true UTC totals")
+    min_hours: Annotated[int, Field(ge=1, le=24)] = Field(24, description="hourly files that a day needs")
+    land_models: list[Literal["noah", "vic"]] = ["noah", "vic"]
+    region: tuple[float, float, float, float] | None = Field(
+        None, description="west, east, south, north in degrees; none: the authors' box of the conterminous U.S."
+    )
+    every_km9: Positive = Field(4, description="of the 9 km cells every so manieth row and column, and sites' cells")
+    least_observed: Fraction = Field(LEAST_OBSERVED, description="36 km cells need SMAP on more of the days")
+
+
 class Data(Period):
     """Which source fills the cube, and for which days."""
 
-    source: Literal["twin", "conus412"]
+    source: Literal["twin", "conus412", "conus"]
     pixels: Positive | None = Field(None, description="at most so many pixels (evenly taken); none: all")
     twin_seed: int = Field(2019, description="seed of the simulation experiment")
+    archive: Archive | None = Field(None, description="of the source conus only")
+
+    @model_validator(mode="after")
+    def _archive_fits(self) -> Self:
+        if self.source != "conus" and self.archive is not None:
+            raise ValueError(f"the section archive belongs to the source conus, not to {self.source}")
+        if self.source == "conus" and self.archive is None:
+            self.archive = Archive()
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_absent(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what the source does not have: a run made before the key was known is still the same run."""
+        return {name: value for name, value in handler(self).items() if name != "archive" or value is not None}
 
 
 class Inputs(_Section):
@@ -167,6 +197,8 @@ class Profile(_Section):
             raise ValueError(f"a target is named twice: {self.targets}")
         if self.data.source == "conus412" and "rootzone" in self.targets:
             raise ValueError("the sample conus412 has no root-zone target: targets can only be [surface]")
+        if self.data.source == "conus" and "ndvi" in self.inputs.statics:
+            raise ValueError("no product of the source conus gives ndvi: name the other inputs.statics")
         return self
 
     @model_validator(mode="after")
