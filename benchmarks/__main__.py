@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from benchmarks import trends
+from benchmarks import bootstrap, trends
 from benchmarks.common import interleave, rows_of, write
 from smapnb.lstm import Masks, SoilMoistureLSTM, reference_recurrence
 
@@ -74,6 +74,8 @@ def main() -> None:
     write(
         trends.rows(few), f"Mann-Kendall test and Sen's slope on daily series, medians of {few}", options.out, "trends"
     )
+    title = f"Confidence limits of scores by block bootstrap, medians of {few}"
+    write(bootstrap.rows(few), title, options.out, "bootstrap")
 
 
 if __name__ == "__main__":
