@@ -60,7 +60,7 @@ class Scaler:
         scaling = rule_sets.of(rules).scaling
         mean, std = {}, {}
         for name in names:
-            values = _finite_or_missing(dataset[name]).to_numpy().astype(np.float64).ravel()
+            values = _finite_or_missing(dataset[name].compute()).to_numpy().astype(np.float64).ravel()
             values = values[~np.isnan(values)]
             if not values.size:
                 raise BatchError(f"{name}: no value in the training period")
@@ -174,42 +174,80 @@ def _filled(array: xr.DataArray, scaler: Scaler) -> npt.NDArray[np.float32]:
     return np.nan_to_num(values, copy=False)
 
 
+class Places(NamedTuple):
+    """Where the instances of a batch stand in the record: three small tensors (batch,) that say which numbers to cut.
+
+    Apart from the numbers, so that each of several processes can draw the whole batch and cut its own share.
+    """
+
+    pixel: Tensor
+    first_day: Tensor  # of the run
+    scored_from: Tensor  # first day that counts
+
+    def part(self, instances: slice) -> Places:
+        """Take some of the instances."""
+        return Places(*(values[instances] for values in self))
+
+
 class Windows(NamedTuple):
     """A batch of training instances."""
 
     x: Tensor  # (time, batch, n_inputs)
     y: Tensor  # (time, batch)
     scored: Tensor  # (time, batch), 1 where the day counts in the loss
-    first_day: Tensor  # (batch,)
-    pixel: Tensor  # (batch,)
 
 
-def draw_windows(
-    data: Tensors, batch: int, seq_length: int, warmup: int = 0, generator: torch.Generator | None = None
-) -> Windows:
+def draw_places(
+    days: int,
+    pixels: Tensor,
+    batch: int,
+    seq_length: int,
+    warmup: int = 0,
+    generator: torch.Generator | None = None,
+) -> Places:
     """Draw `batch` random instances: each `seq_length` scored days of one pixel, run from `warmup` days before.
 
     Where the record begins less than `warmup` days before the scored days, the run starts with the record and goes on
     unscored after them, so that all instances have the same length and the scored days start on every day of the
     record, up to the last where they fit, with the same chance.
 
+    Parameters
+    ----------
+    days : int
+        Length of the record.
+    pixels : Tensor
+        Numbers of the pixels to draw from.
+
     Raises
     ------
     BatchError
         The record is shorter than warm-up and instance together.
     """
-    days, pixels = data.target.shape
     length = seq_length + warmup
     if length > days:
         raise BatchError(f"an instance of {warmup} + {seq_length} days does not fit into {days} training days")
-    pixel = torch.randint(pixels, (batch,), generator=generator)
+    pixel = pixels[torch.randint(len(pixels), (batch,), generator=generator)]
     scored_from = torch.randint(days - seq_length + 1, (batch,), generator=generator)
-    first_day = (scored_from - warmup).clamp(0, days - length)
-    t = first_day + torch.arange(length)[:, None]  # (time, batch)
-    inside = (t >= scored_from) & (t < scored_from + seq_length)
-    statics = data.statics[pixel].expand(length, -1, -1)
-    x = torch.cat([data.forcing[t, pixel], statics], dim=2)
-    return Windows(x, data.target[t, pixel], data.observed[t, pixel] * inside, first_day, pixel)
+    return Places(pixel, (scored_from - warmup).clamp(0, days - length), scored_from)
+
+
+def scored_days(data: Tensors, places: Places, seq_length: int, warmup: int = 0) -> Tensor:
+    """Say on which days of the instances the loss counts, (time, batch): observed, and none of the warm-up."""
+    t = _days(places, seq_length + warmup)
+    inside = (t >= places.scored_from) & (t < places.scored_from + seq_length)
+    return data.observed[t, places.pixel] * inside
+
+
+def cut_windows(data: Tensors, places: Places, seq_length: int, warmup: int = 0) -> Windows:
+    """Cut the instances out of the record, on the device that holds both."""
+    t = _days(places, seq_length + warmup)
+    statics = data.statics[places.pixel].expand(len(t), -1, -1)
+    x = torch.cat([data.forcing[t, places.pixel], statics], dim=2)
+    return Windows(x, data.target[t, places.pixel], scored_days(data, places, seq_length, warmup))
+
+
+def _days(places: Places, length: int) -> Tensor:
+    return places.first_day + torch.arange(length, device=places.first_day.device)[:, None]  # (time, batch)
 
 
 def iterations_per_epoch(pixels: int, days: int, batch: int, seq_length: int) -> int:

@@ -6,8 +6,6 @@ doi:10.1109/TGRS.2018.2872131.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 import time
 from dataclasses import dataclass, field
@@ -22,24 +20,21 @@ import xarray as xr
 from torch import Tensor
 from tqdm import tqdm
 
-from smapnb.batch import Scaler, Tensors, Windows, draw_windows, iterations_per_epoch, tensors
-from smapnb.lstm import SoilMoistureLSTM
-from smapnb.profile import Profile, Quantity, Training, variable
-from smapnb.train_checkpoint import (
-    CHECKPOINT,
-    Checkpoint,
-    TrainingError,
-    choose_device,
-    network,
-    read_tensors,
-    replace_file,
-    versions,
-    write_tensors,
-)
-from smapnb.train_validation import HeldBack, held_back
+from smapnb import train_state
+from smapnb.batch import Places, cut_windows, draw_places, iterations_per_epoch, scored_days
+from smapnb.lstm import Masks, SoilMoistureLSTM
+from smapnb.profile import Profile, Quantity, Training
+from smapnb.train_checkpoint import CHECKPOINT, Checkpoint, TrainingError, network, replace_file, versions
+from smapnb.train_data import TrainingData
+from smapnb.train_ranks import Ranks, joined
+from smapnb.train_validation import held_back
 
-STATE, HISTORY = "training_state.safetensors", "history.csv"
+__all__ = ["Ranks", "TrainingError", "TrainingResult", "held_back", "joined", "learning_rate", "masked_loss", "train"]
+
+HISTORY = "history.csv"
 LEARNING_RATE_RISE = 0.05  # share of the steps over which the cosine schedule first rises
+# Steps between two looks at whether their losses are numbers: a look makes a GPU wait for what it was given to do.
+LOOK_EVERY = 50
 
 
 @dataclass
@@ -50,10 +45,12 @@ class TrainingResult:
     history: pd.DataFrame = field(repr=False)  # one row an epoch and member
     seconds: float
     parameters: int
-    device: str
+    device: str  # where it was trained, as "cpu" or "cuda, 8 processes"; joined by "then" where it moved
 
 
-def masked_loss(simulated: Tensor, observed: Tensor, scored: Tensor, rho: int, per: str = "rho") -> Tensor:
+def masked_loss(
+    simulated: Tensor, observed: Tensor, scored: Tensor, rho: int, per: str = "rho", whole: Tensor | None = None
+) -> Tensor:
     """Equation 9, mean over the batch: squared error on scored days, divided by rho or by the number of those days.
 
     Parameters
@@ -63,15 +60,25 @@ def masked_loss(simulated: Tensor, observed: Tensor, scored: Tensor, rho: int, p
     rho : int
         Length of the instance, days.
     per : {"rho", "observation"}
+    whole : Tensor (time, whole batch), optional
+        `scored` of the whole batch where the others hold a share of it: the shares' losses then add up to that of the
+        batch, and so do their gradients, however unequal they are.
     """
+    whole = scored if whole is None else whole
     squares = scored * (simulated - observed) ** 2
     if per == "rho":
-        return squares.sum(0).mean() / rho
-    return squares.sum() / scored.sum().clamp(min=1)
+        return squares.sum(0).sum() / whole.shape[1] / rho
+    return squares.sum() / whole.sum().clamp(min=1)
 
 
 def train(
-    cube: xr.Dataset, profile: Profile, quantity: Quantity, folder: Path, *, progress: bool = True
+    cube: xr.Dataset,
+    profile: Profile,
+    quantity: Quantity,
+    folder: Path,
+    *,
+    progress: bool = True,
+    ranks: Ranks | None = None,
 ) -> TrainingResult:
     """Train every member for one target and write ``folder/checkpoint.safetensors`` and ``folder/history.csv``.
 
@@ -81,66 +88,44 @@ def train(
     Parameters
     ----------
     cube : xarray.Dataset
-        Forcing, statics and the target, dimensions (time, pixel).
+        Forcing, statics and the target, dimensions (time, pixel). Of a cube of two grids only the target's own pixels
+        are used.
     quantity : {"surface", "rootzone"}
+    ranks : Ranks, optional
+        The processes that do this together, from `joined`. Each draws the whole batch and computes its share; the
+        losses are those of one process but for rounding. The first one writes the files. An interrupted training may
+        go on with another number of them.
 
     Raises
     ------
     TrainingError
-        A loss that is not finite (with pixel, variable and date of the offending input where there is one).
+        A loss that is not finite (with pixel, variable and date of the offending input where there is one), a cube
+        that lacks what the profile asks for, or a process that was lost or holds other data.
     BatchError
         Values of the cube that no tensor may be made of.
     """
-    run = _Run(cube, profile, quantity, folder)
+    run = _Run(cube, profile, quantity, folder, ranks or Ranks())
     run.resume()
     while run.member < profile.training.members:
         run.train_member(progress)
-    if not run.is_saved():
-        run.checkpoint().save(folder / CHECKPOINT)
-        run.save_history()
+    run.save_result()
     parameters = sum(p.numel() for p in run.weights_of_members[0].values())
-    return TrainingResult(
-        folder / CHECKPOINT,
-        run.history_frame(),
-        run.seconds,
-        parameters,
-        str(run.device),
-    )
+    history = pd.DataFrame(run.history)
+    return TrainingResult(folder / CHECKPOINT, history, run.seconds, parameters, ", then ".join(run.devices))
 
 
 class _Run:
     """The state of a training: data, the member at work, and what is already done."""
 
-    def __init__(self, cube: xr.Dataset, profile: Profile, quantity: Quantity, folder: Path):
-        self.profile, self.quantity, self.folder = profile, quantity, folder
+    def __init__(self, cube: xr.Dataset, profile: Profile, quantity: Quantity, folder: Path, ranks: Ranks):
+        self.profile, self.quantity, self.folder, self.ranks = profile, quantity, folder, ranks
         self.settings, self.inputs = profile.training, profile.inputs
-        self.device = choose_device(self.settings.device)
-        target = variable(quantity, "smap")
-        names = [*self.inputs.forcing, *self.inputs.statics, target]
-        span = slice(str(self.settings.start), str(self.settings.end))
-        data = cube[names].sel(time=span).load()
-        if not data.sizes["time"]:
-            raise TrainingError(f"the cube has no day in the training period {span.start}..{span.stop}")
-        held_pixels, held_months = held_back(data, profile)
-        self.labels = data[["time", "pixel"]]
-        training_pixels = data.isel(pixel=~held_pixels)
-        training_pixels[target] = training_pixels[target].where(xr.DataArray(~held_months, dims="time"))
-        self.scaler = Scaler.fit(training_pixels, names, profile.rules)
-        self.ranges = {
-            n: (float(training_pixels[n].min()), float(training_pixels[n].max())) for n in self.inputs.forcing
-        }
-        self.all = tensors(data, self.scaler, self.inputs.forcing, self.inputs.statics, target)
-        self.held = HeldBack(torch.from_numpy(held_pixels), torch.from_numpy(held_months))
-        self.pixels = torch.nonzero(~self.held.pixels)[:, 0]
-        self.data = Tensors(
-            self.all.forcing[:, self.pixels],
-            self.all.statics[self.pixels],
-            self.all.target[:, self.pixels],
-            self.all.observed[:, self.pixels] * ~self.held.days[:, None],
-        )
-        self.held.check(self.all.observed, target)
+        self.share = ranks.share(self.settings.batch_size)
+        self.device = ranks.device(self.settings.device)
+        self.data = TrainingData(cube, profile, quantity, self.device)
         self.versions = versions()
         self.member, self.epoch, self.seconds = 0, 0, 0.0
+        self.devices: list[str] = []
         self.weights_of_members: list[dict[str, Tensor]] = []
         self.history: list[dict[str, float]] = []
         self._start_member()
@@ -150,26 +135,30 @@ class _Run:
     def _start_member(self) -> None:
         settings = self.settings
         self.generator = torch.Generator().manual_seed(settings.seed + self.member)
-        n_inputs = len(self.inputs.forcing) + len(self.inputs.statics)
-        self.model = network(n_inputs, settings, self.generator).to(self.device).train()
+        self.model = network(self._n_inputs, settings, self.generator).to(self.device).train()
         self.average = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
         self.optimiser = _optimiser(self.model, settings)
         self.seq_length = settings.seq_length[self.member % len(settings.seq_length)]
-        days, pixels = self.data.target.shape
         self.iterations = settings.iterations_per_epoch or iterations_per_epoch(
-            pixels, days, settings.batch_size, self.seq_length
+            len(self.data.pixels), len(self.data.held.days), settings.batch_size, self.seq_length
         )
         self.best: tuple[float, int] = (math.inf, 0)
         self.best_weights: dict[str, Tensor] = {}
 
+    @property
+    def _n_inputs(self) -> int:
+        return len(self.inputs.forcing) + len(self.inputs.statics)
+
     def train_member(self, progress: bool) -> None:
         """Train the member at work to its end, from the epoch where it stands."""
         settings = self.settings
+        self._note_device()
         label = f"{self.quantity} {self.member + 1}/{settings.members}"
-        bar = tqdm(total=settings.epochs, initial=self.epoch, desc=label, disable=not progress, unit="epoch")
+        shown = progress and self.ranks.first
+        bar = tqdm(total=settings.epochs, initial=self.epoch, desc=label, disable=not shown, unit="epoch")
         while self.epoch < settings.epochs and not self._out_of_patience():
             started = time.perf_counter()
-            loss = float(np.mean([self._step(self.epoch * self.iterations + k) for k in range(self.iterations)]))
+            loss = self._run_epoch()
             self.epoch += 1
             row = {"member": self.member, "epoch": self.epoch, "loss": loss}
             if self.epoch % settings.validation.every == 0 or self.epoch == settings.epochs:
@@ -186,35 +175,56 @@ class _Run:
             self._start_member()
         self._save_state()
 
-    def _step(self, step: int) -> float:
-        settings = self.settings
-        windows = draw_windows(self.data, settings.batch_size, self.seq_length, settings.warmup, self.generator)
-        x = windows.x
+    def _run_epoch(self) -> float:
+        """Mean loss over the steps of an epoch."""
+        first, losses = self.epoch * self.iterations, []
+        for begin in range(first, first + self.iterations, LOOK_EVERY):
+            steps = range(begin, min(begin + LOOK_EVERY, first + self.iterations))
+            places, measured = zip(*(self._step(step) for step in steps), strict=True)
+            numbers = torch.stack(measured).cpu()
+            broken = torch.nonzero(~numbers.isfinite().all(1))[:, 0]
+            if len(broken):
+                raise TrainingError(self._why_not_finite(places[broken[0]], steps[broken[0]]))
+            losses += numbers[:, 0].tolist()
+        self.ranks.check_close(torch.cat([p.detach().flatten() for p in self.model.parameters()]), "the weights")
+        return float(np.mean(losses))
+
+    def _step(self, step: int) -> tuple[Places, Tensor]:
+        """One step of the optimiser: the instances of the whole batch, its loss and the norm of its gradient."""
+        settings, length = self.settings, self.seq_length + self.settings.warmup
+        # Every process draws all of the batch, so that the draws do not depend on how many there are.
+        places = draw_places(
+            len(self.data.held.days),
+            self.data.pixels,
+            settings.batch_size,
+            self.seq_length,
+            settings.warmup,
+            self.generator,
+        )
+        here = Places(*(values.to(self.device) for values in places))
+        windows = cut_windows(self.data.training, here.part(self.share), self.seq_length, settings.warmup)
         if settings.forcing_noise:
             n = len(self.inputs.forcing)
-            x[..., :n] += settings.forcing_noise * torch.randn(x[..., :n].shape, generator=self.generator)
-        masks = self.model.draw_masks(settings.batch_size, self.generator)
+            noise = torch.randn((length, settings.batch_size, n), generator=self.generator)[:, self.share]
+            windows.x[..., :n] += settings.forcing_noise * noise.to(self.device)
+        masks = Masks(*(m[self.share] for m in self.model.draw_masks(settings.batch_size, self.generator)))
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate(step, self.iterations * settings.epochs, settings)
+        # Products in bfloat16; weights, cell state, loss and optimiser stay float32.
         with torch.autocast(self.device.type, torch.bfloat16, enabled=settings.mixed_precision):
-            y = self.model(x.to(self.device), masks)
-        loss = masked_loss(
-            y.float(),
-            windows.y.to(self.device),
-            windows.scored.to(self.device),
-            self.seq_length,
-            settings.loss_per,
-        )
+            y = self.model(windows.x, masks)
+        scored = scored_days(self.data.training, here, self.seq_length, settings.warmup)
+        loss = masked_loss(y.float(), windows.y, windows.scored, self.seq_length, settings.loss_per, scored)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
+        total = loss.detach()
+        self.ranks.add_up([total, *(p.grad for p in self.model.parameters() if p.grad is not None)])
         # An enormous input saturates the gates, so that the loss may stay finite while the gradient does not.
         clip = math.inf if settings.gradient_clip is None else settings.gradient_clip
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), clip)
-        if not (math.isfinite(loss.item()) and math.isfinite(norm.item())):
-            raise TrainingError(self._why_not_finite(windows, step))
         self.optimiser.step()
         self._update_average(step)
-        return loss.item()
+        return places, torch.stack([total, norm])
 
     def _update_average(self, step: int) -> None:
         # The decay grows with the steps, so that the first weights, which are random, are soon forgotten.
@@ -225,34 +235,30 @@ class _Run:
     def _weights(self) -> dict[str, Tensor]:
         return {k: v.detach().cpu().clone() for k, v in self.average.items()}
 
-    def _why_not_finite(self, windows: Windows, step: int) -> str:
-        where = f"the loss or its gradient is not finite at step {step} of member {self.member + 1} ({self.quantity})"
-        values = torch.cat([windows.x, (windows.y * windows.scored)[..., None]], dim=2)
-        worst = values.abs().nan_to_num(nan=math.inf)
-        t, b, k = (int(i) for i in np.unravel_index(int(worst.argmax()), worst.shape))
-        name = [*self.inputs.forcing, *self.inputs.statics, self._target][k]
-        day = self.labels.time.to_numpy()[int(windows.first_day[b]) + t]
-        pixel = self.labels.pixel.to_numpy()[int(self.pixels[windows.pixel[b]])]
+    def _why_not_finite(self, places: Places, step: int) -> str:
         return (
-            f"{where}; the largest value of the batch is {name} at pixel {pixel} on {np.datetime_as_string(day, 'D')}: "
-            f"{float(values[t, b, k]):.4g} standard deviations from the training mean. If that value is sound, "
-            "lower training.learning_rate or set training.gradient_clip."
+            f"the loss or its gradient is not finite at step {step} of member {self.member + 1} ({self.quantity}); "
+            f"the largest value of the batch is {self.data.worst_value(places, self.seq_length, self.settings.warmup)}."
+            " If that value is sound, lower training.learning_rate or set training.gradient_clip."
         )
+
+    def _note_device(self) -> None:
+        processes = f", {self.ranks.size} processes" if self.ranks.size > 1 else ""
+        here = f"{self.device.type}{processes}"
+        if self.devices[-1:] != [here]:
+            self.devices.append(here)
 
     # -- validation ------------------------------------------------------------------------------------------------
 
     def _validate(self) -> dict[str, float]:
-        model = network(len(self.inputs.forcing) + len(self.inputs.statics), self.settings)
+        model = network(self._n_inputs, self.settings)
         model.load_state_dict(self._weights())
-        row = self.held.rmse(model, self.all, self.scaler.std[self._target], self.device)
+        std = self.data.scaler.std[self.data.target]
+        row = self.data.held.rmse(model, self.data.all, std, self.device, self.ranks)
         if row.get("validation_rmse", math.inf) < self.best[0]:
             self.best = (row["validation_rmse"], self.epoch)
             self.best_weights = self._weights() if self.settings.validation.patience else {}
         return row
-
-    @property
-    def _target(self) -> str:
-        return variable(self.quantity, "smap")
 
     def _out_of_patience(self) -> bool:
         patience = self.settings.validation.patience
@@ -261,25 +267,23 @@ class _Run:
 
     # -- on disk ---------------------------------------------------------------------------------------------------
 
-    def checkpoint(self) -> Checkpoint:
-        """Put the finished members together with all that a hindcast needs."""
-        return Checkpoint(
-            self.weights_of_members,
-            self.scaler,
-            self.quantity,
-            self.inputs.forcing,
-            self.inputs.statics,
-            self.profile.model_dump(mode="json"),
-            self.versions,
-            self.ranges,
-        )
+    def save_result(self) -> None:
+        """Write checkpoint and history, unless they are there already: a finished training leaves them untouched."""
+        if self.ranks.first and not self._is_saved():
+            Checkpoint(
+                self.weights_of_members,
+                self.data.scaler,
+                self.quantity,
+                self.inputs.forcing,
+                self.inputs.statics,
+                self.profile.model_dump(mode="json"),
+                self.versions,
+                self.data.ranges,
+            ).save(self.folder / CHECKPOINT)
+            replace_file(self.folder / HISTORY, pd.DataFrame(self.history).to_csv(index=False).encode())
+        self.ranks.wait()
 
-    def history_frame(self) -> pd.DataFrame:
-        """One row an epoch and member: loss, validation errors, seconds since the start."""
-        return pd.DataFrame(self.history)
-
-    def is_saved(self) -> bool:
-        """Whether the checkpoint on disk holds these very weights: a finished training leaves it untouched."""
+    def _is_saved(self) -> bool:
         path = self.folder / CHECKPOINT
         if not path.exists():
             return False
@@ -293,32 +297,18 @@ class _Run:
             for name in ours
         )
 
-    def save_history(self) -> None:
-        """Write the history as CSV."""
-        replace_file(self.folder / HISTORY, self.history_frame().to_csv(index=False).encode())
-
     @cached_property
     def _identity(self) -> dict[str, Any]:
-        """Say what must be equal for a stored state to belong to this run."""
-        return {
-            "quantity": self.quantity,
-            "rules": self.profile.rules,
-            "data": self.profile.data.model_dump(mode="json"),
-            "inputs": self.inputs.model_dump(mode="json"),
-            "training": self.settings.model_dump(mode="json"),
-            "device": self.device.type,
-            "values": [hashlib.sha256(part.contiguous().numpy().data).hexdigest() for part in self.all],
-        }
+        return train_state.identity(self.profile, self.quantity, self.data.digests())
 
     def _save_state(self) -> None:
-        parts: dict[str, Tensor] = {"generator": self.generator.get_state()}
-        for m, weights in enumerate([*self.weights_of_members, self.best_weights]):
-            done = m < len(self.weights_of_members)
-            parts |= {f"{f'member{m}' if done else 'best'}.{k}": v for k, v in weights.items()}
-        parts |= {f"model.{k}": v.cpu() for k, v in self.model.state_dict().items()}
-        parts |= {f"average.{k}": v.cpu() for k, v in self.average.items()}
-        for i, state in self.optimiser.state_dict()["state"].items():
-            parts |= {f"optimiser.{i}.{k}": v.cpu() for k, v in state.items()}
+        if not self.ranks.first:
+            return
+        groups = {f"member{m}": weights for m, weights in enumerate(self.weights_of_members)}
+        groups |= {"best": self.best_weights, "model": self.model.state_dict(), "average": self.average}
+        moments = self.optimiser.state_dict()["state"]
+        groups["optimiser"] = {f"{i}.{k}": v for i, state in moments.items() for k, v in state.items()}
+        groups["generator"] = {"": self.generator.get_state()}
         about = {
             "identity": self._identity,
             "member": self.member,
@@ -326,25 +316,21 @@ class _Run:
             "seconds": self.seconds,
             "best": self.best,
             "history": self.history,
+            "devices": self.devices,
             "versions": self.versions,
         }
-        write_tensors(self.folder / STATE, {k: v.contiguous().clone() for k, v in parts.items()}, json.dumps(about))
+        train_state.write(self.folder, groups, about)
 
     def resume(self) -> None:
         """Take up a state that an earlier run of the same settings left in the folder; else start anew."""
-        path = self.folder / STATE
-        if not path.exists():
+        self.ranks.check_same(repr(self._identity), "the settings or the data")
+        stored = self.ranks.from_first(lambda: train_state.read(self.folder, self._identity))
+        if stored is None:
             return
-        flat, text = read_tensors(path)
-        about = json.loads(text)
-        if about["identity"] != self._identity:
-            return
-        groups: dict[str, dict[str, Tensor]] = {}
-        for key, value in flat.items():
-            head, _, tail = key.partition(".")
-            groups.setdefault(head, {})[tail] = value
+        groups, about = stored
         self.member, self.epoch, self.seconds = about["member"], about["epoch"], about["seconds"]
         self.history, self.versions = about["history"], about["versions"]
+        self.devices = about.get("devices") or [about["identity"]["device"]]  # states of old name one device
         self.weights_of_members = [groups[f"member{m}"] for m in range(self.member)]
         if self.member == self.settings.members:
             return

@@ -17,6 +17,7 @@ from smapnb.batch import Tensors
 from smapnb.lstm import SoilMoistureLSTM
 from smapnb.profile import Profile
 from smapnb.train_checkpoint import TrainingError
+from smapnb.train_ranks import Ranks
 
 PIXEL_BLOCK = 128  # pixels run at once, so that memory does not grow with the grid
 
@@ -66,7 +67,14 @@ class HeldBack:
                 f"without any value of {target}: nothing to validate on"
             )
 
-    def rmse(self, model: SoilMoistureLSTM, data: Tensors, std: float, device: torch.device) -> dict[str, float]:
+    def rmse(
+        self,
+        model: SoilMoistureLSTM,
+        data: Tensors,
+        std: float,
+        device: torch.device,
+        ranks: Ranks,
+    ) -> dict[str, float]:
         """Score a network on what is held back, without dropout and from a zero state; nothing held back: empty.
 
         Parameters
@@ -75,6 +83,8 @@ class HeldBack:
             All pixels and days of the training period, scaled.
         std : float
             The target's scale, m3 m-3.
+        ranks : Ranks
+            The processes that share the work; all get the score.
 
         Returns
         -------
@@ -90,15 +100,17 @@ class HeldBack:
         scored = {name: mask & data.observed.bool() for name, mask in groups.items()}
         if not scored["validation_rmse"].any():
             return {}
-        squares = self._squared_errors(model, data, device)
+        squares = self._squared_errors(model, data, device, ranks)
         return {name: std * float(squares[mask].mean().sqrt()) for name, mask in scored.items() if mask.any()}
 
     @torch.no_grad()
-    def _squared_errors(self, model: SoilMoistureLSTM, data: Tensors, device: torch.device) -> Tensor:
+    def _squared_errors(self, model: SoilMoistureLSTM, data: Tensors, device: torch.device, ranks: Ranks) -> Tensor:
         model.to(device).eval()
         needed = torch.ones_like(self.pixels) if self.days.any() else self.pixels
         out = torch.zeros_like(data.target)
-        for block in torch.nonzero(needed)[:, 0].split(PIXEL_BLOCK):
+        blocks = torch.nonzero(needed)[:, 0].split(PIXEL_BLOCK)
+        for block in blocks[ranks.rank :: ranks.size]:
             y = model(data.inputs(slice(None), block).to(device)).cpu()
             out[:, block] = (y - data.target[:, block]) ** 2
+        ranks.add_up([out])  # zero where another process computes
         return out

@@ -2,6 +2,7 @@
 
 import json
 import logging
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -16,13 +17,17 @@ from scipy.stats import chisquare
 from smapnb import variables
 from smapnb.batch import (
     BatchError,
+    Places,
     Scaler,
     Tensors,
-    draw_windows,
+    Windows,
+    cut_windows,
+    draw_places,
     impossible_values,
     iterations_per_epoch,
     moisture_dataset,
     out_of_range,
+    scored_days,
     tensors,
 )
 
@@ -221,26 +226,33 @@ def coded(days: int, pixels: int) -> Tensors:
     return Tensors(forcing, 100.0 * torch.arange(pixels)[:, None], 1000.0 * p + t, ((t + p) % 2 == 0).float())
 
 
+def draw(data: Tensors, batch: int, seq_length: int, warmup: int, seed: int) -> tuple[Places, Windows]:
+    """Instances from all pixels and days."""
+    days, pixels = data.target.shape
+    places = draw_places(days, torch.arange(pixels), batch, seq_length, warmup, seeded(seed))
+    return places, cut_windows(data, places, seq_length, warmup)
+
+
 @given(st.integers(1, 30), st.integers(1, 12), st.integers(0, 12), st.integers(1, 5), st.integers(0, 1000))
 def test_windows_say_where_they_come_from(days, seq_length, warmup, pixels, seed):
     data = coded(days, pixels)
     if seq_length + warmup > days:
         with pytest.raises(BatchError, match=rf"{warmup} \+ {seq_length} days does not fit into {days}"):
-            draw_windows(data, 3, seq_length, warmup, seeded(seed))
+            draw(data, 3, seq_length, warmup, seed)
         return
-    w = draw_windows(data, 7, seq_length, warmup, seeded(seed))
+    places, w = draw(data, 7, seq_length, warmup, seed)
     length = seq_length + warmup
     assert w.x.shape == (length, 7, 3)
     assert w.y.shape == w.scored.shape == (length, 7)
-    t = w.first_day + torch.arange(length)[:, None]
+    t = places.first_day + torch.arange(length)[:, None]
     assert int(t.min()) >= 0
     assert int(t.max()) < days
-    p = w.pixel.expand(length, -1)
+    p = places.pixel.expand(length, -1)
     assert torch.equal(w.x, torch.stack([t, p, 100 * p], dim=2).float())
     assert torch.equal(w.y, 1000.0 * p + t)
     # Unobserved days never count, nor do days of the warm-up.
     assert not w.scored[(t + p) % 2 == 1].any()
-    assert not w.scored[(w.first_day > 0) & (torch.arange(length)[:, None] < warmup)].any()
+    assert not w.scored[(places.first_day > 0) & (torch.arange(length)[:, None] < warmup)].any()
     assert bool((w.scored.sum(0) <= (seq_length + 1) // 2).all())
 
 
@@ -248,29 +260,46 @@ def test_windows_say_where_they_come_from(days, seq_length, warmup, pixels, seed
 def test_scored_days_start_anywhere_with_the_same_chance(warmup):
     """16 possible starts of 5 scored days in 20, whatever the warm-up; every pixel as often as any other."""
     data = coded(20, 6)._replace(observed=torch.ones(20, 6))
-    w = draw_windows(data, 16000, 5, warmup, seeded(warmup))
+    places, w = draw(data, 16000, 5, warmup, warmup)
     scored = w.scored.bool()
     assert bool((scored.sum(0) == 5).all())
     start = scored.int().argmax(0)
-    assert bool((start == warmup)[w.first_day > 0].all())  # run from exactly so many days before
+    assert bool((start == warmup)[places.first_day > 0].all())  # run from exactly so many days before
     assert all(scored[s : s + 5, b].all() for b, s in enumerate(start[:200]))  # one block
-    starts = torch.bincount(start + w.first_day, minlength=16)
+    starts = torch.bincount(start + places.first_day, minlength=16)
     assert len(starts) == 16
     assert chisquare(starts.numpy()).pvalue > 1e-3
-    assert chisquare(torch.bincount(w.pixel, minlength=6).numpy()).pvalue > 1e-3
+    assert chisquare(torch.bincount(places.pixel, minlength=6).numpy()).pvalue > 1e-3
 
 
 def test_windows_follow_the_generator():
     data = coded(40, 9)
-    first, same, other = (draw_windows(data, 20, 10, 3, seeded(s)) for s in (1, 1, 2))
-    assert all(torch.equal(a, b) for a, b in zip(first, same, strict=True))
-    assert not torch.equal(first.first_day, other.first_day)
-    assert not torch.equal(first.pixel, other.pixel)
+    first, same, other = (draw(data, 20, 10, 3, s) for s in (1, 1, 2))
+    assert all(torch.equal(a, b) for a, b in zip((*first[0], *first[1]), (*same[0], *same[1]), strict=True))
+    assert not torch.equal(first[0].first_day, other[0].first_day)
+    assert not torch.equal(first[0].pixel, other[0].pixel)
+
+
+def test_only_the_pixels_given_are_drawn():
+    places = draw_places(40, torch.tensor([3, 8, 21]), 3000, 10, generator=seeded(0))
+    counts = torch.bincount(places.pixel)
+    assert torch.nonzero(counts)[:, 0].tolist() == [3, 8, 21]
+    assert chisquare(counts[counts > 0].numpy()).pvalue > 1e-3
+
+
+@pytest.mark.parametrize("cuts", [(0, 20), (0, 7, 8, 20)])
+def test_shares_of_a_batch_are_the_batch(cuts):
+    data = coded(40, 9)
+    places, whole = draw(data, 20, 10, 3, 5)
+    shares = [cut_windows(data, places.part(slice(*ends)), 10, 3) for ends in pairwise(cuts)]
+    for of_shares, of_whole in zip(zip(*shares, strict=True), whole, strict=True):
+        assert torch.equal(torch.cat(of_shares, dim=1), of_whole)
+    assert torch.equal(scored_days(data, places, 10, 3), whole.scored)
 
 
 def test_writing_to_a_window_leaves_the_data_alone():
     data = coded(20, 3)
-    draw_windows(data, 5, 10, 0, seeded(0)).x.zero_()
+    draw(data, 5, 10, 0, 0)[1].x.zero_()
     assert torch.equal(data.forcing, coded(20, 3).forcing)
 
 

@@ -30,7 +30,7 @@ TABLE: dict[str, set[str]] = {
     "batch": {"variables", "rules"},
     # The checkpoint is all of training that a hindcast may know, so it has a module of its own.
     "train_checkpoint": {"batch", "lstm", "profile"},
-    "train": {"batch", "lstm", "profile", "train_checkpoint"},
+    "train": {"batch", "lstm", "profile", "train_checkpoint", "variables"},
     "hindcast": {"batch", "lstm", "train_checkpoint"},
     "insitu": {"grid", "rules", "variables"},
     # Products against site series: collocation, periods, scores, differences.
@@ -38,6 +38,7 @@ TABLE: dict[str, set[str]] = {
     "runner": {"profile"},
 }
 TABLE["cli"] = {*TABLE}
+TABLE["__main__"] = {"cli"}
 READERS = {path.stem for path in (PACKAGE / "sources").glob("[a-z]*.py")}
 TORCH_ROOMS = {"batch", "lstm", "train", "train_checkpoint", "hindcast"}
 NETWORK_ROOMS = {"fetch"}
@@ -63,7 +64,7 @@ def room_of(module: str) -> str | None:
             owners = [name for name in READERS if f"{reader}_".startswith(f"_{name}_")]
             reader = max(owners, key=len, default=reader)
         return f"sources.{reader}" if reader else "sources"
-    plain = first.removeprefix("_")
+    plain = first if first in TABLE else first.removeprefix("_")
     owners = [room for room in TABLE if plain == room or plain.startswith(f"{room}_")]
     return max(owners, key=len, default=None)
 

@@ -18,11 +18,13 @@ from reservoir import FORCING, STATICS, make_cube, make_profile
 from safetensors.torch import save_file
 
 import smapnb.train as module
+from smapnb import train_state
 from smapnb.batch import BatchError, Scaler
 from smapnb.lstm import Masks, SoilMoistureLSTM, recurrence
 from smapnb.profile import Training
-from smapnb.train import HISTORY, STATE, held_back, learning_rate, masked_loss, train
+from smapnb.train import HISTORY, held_back, learning_rate, masked_loss, train
 from smapnb.train_checkpoint import CHECKPOINT, Checkpoint, TrainingError, network, read_tensors
+from smapnb.train_state import STATE
 
 HERE = Path(__file__).parent
 
@@ -307,10 +309,11 @@ import os, signal, sys, time
 from pathlib import Path
 import smapnb.train as module
 import smapnb.train_checkpoint as files
+import smapnb.train_state as states
 from reservoir import make_cube, make_profile
 
 folder, how, training = Path(sys.argv[1]), sys.argv[2], eval(sys.argv[3])
-written, write, save = 0, module.write_tensors, files.save_file
+written, write, save = 0, states.write_tensors, files.save_file
 
 def whole(path, *rest):
     global written
@@ -327,7 +330,7 @@ def half(flat, path, **rest):
         path.write_bytes(path.read_bytes()[:1000])
         os.kill(os.getpid(), signal.SIGKILL)
 
-module.write_tensors, files.save_file = whole, half
+states.write_tensors, files.save_file = whole, half
 module.train(make_cube(), make_profile(training), "surface", folder, progress=False)
 """
 
@@ -370,7 +373,7 @@ def test_stopped_anywhere_it_goes_on_to_the_same_bits(cube, tmp_path, monkeypatc
     settings = ENSEMBLE | {"learning_rate": 0.3} | change
     whole = run(cube, tmp_path / "whole", **settings)
     with monkeypatch.context() as patch:
-        write, written = module.write_tensors, []
+        write, written = train_state.write_tensors, []
 
         def stop(*args):
             write(*args)
@@ -378,7 +381,7 @@ def test_stopped_anywhere_it_goes_on_to_the_same_bits(cube, tmp_path, monkeypatc
             if len(written) == stop_after:
                 raise Stopped
 
-        patch.setattr(module, "write_tensors", stop)
+        patch.setattr(train_state, "write_tensors", stop)
         with pytest.raises(Stopped):
             run(cube, tmp_path / "stopped", **settings)
     result = run(cube, tmp_path / "stopped", **settings)
