@@ -2,19 +2,17 @@
 
 It reads a profile's source, crops it to the profile's days, describes it by the CF conventions and writes it;
 later days are appended as blocks of their own, so that nothing written is written again. It fills no gap and
-scales no value.
+scales no value. What the agencies' files at full size need beyond that stands in `cube_full`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,52 +21,28 @@ import zarr
 from tqdm import tqdm
 
 import smapnb
-from smapnb import grid, variables
+from smapnb import cube_full, cube_store, grid, variables
 from smapnb import profile as profiles
+from smapnb.cube_store import (
+    BLOCK,
+    MARKER,
+    TIME_CHUNK,
+    CubeError,
+    described,
+    encoding_of,
+    inventory,
+    partial_of,
+    swap_in,
+)
 from smapnb.profile import Data, Profile
 from smapnb.sources import authors_csv, twin
 
-# Measured on a CONUS-sized variable (6321 pixels x 6940 days, 2 cores): a day takes 16 ms, one series or
-# 256 series 13 ms, in 476 files. One series a chunk: 1149 ms a map; one day a chunk: 1715 ms a series.
-TIME_CHUNK, PIXEL_CHUNK = 366, 256
-TIME_ENCODING = {"units": "days since 1970-01-01", "calendar": "proleptic_gregorian", "dtype": "int64"}
-BLOCK = "block_"
-# Attribute that is written last: what must be there for a block to be whole.
-MARKER = "complete"
-
-# CF standard names, https://cfconventions.org/standard-names.html; soil texture and SMAP statics have none.
-STANDARD_NAMES = {
-    "time": "time",
-    "lat": "latitude",
-    "lon": "longitude",
-    "depth": "depth",
-    "precipitation": "lwe_precipitation_rate",
-    "air_temperature": "air_temperature",
-    "longwave_down": "surface_downwelling_longwave_flux_in_air",
-    "shortwave_down": "surface_downwelling_shortwave_flux_in_air",
-    "specific_humidity": "specific_humidity",
-    "wind_u": "eastward_wind",
-    "wind_v": "northward_wind",
-    "ndvi": "normalized_difference_vegetation_index",
-    "soil_temperature": "soil_temperature",
-    "snow_water_equivalent": "lwe_thickness_of_surface_snow_amount",
-}
-COORDINATES: dict[str, dict[str, str]] = {
-    "time": {"long_name": "UTC day", "axis": "T"},
-    "depth": {"axis": "Z"},
-    "pixel": {"long_name": "pixel", "units": "1"},
-    "row": {"long_name": "row in the grid (attribute grid), from 0 in the north", "units": "1"},
-    "col": {"long_name": "column in the grid (attribute grid), from 0 in the west", "units": "1"},
-    "lat": {"long_name": "latitude of the cell centre", "units": "degrees_north"},
-    "lon": {"long_name": "longitude of the cell centre", "units": "degrees_east"},
-}
+__all__ = ["CubeError", "append", "build", "open_cube", "report"]
 
 
-class CubeError(RuntimeError):
-    """A cube is missing, not whole, or does not fit what is asked of it."""
-
-
-def build(profile: Profile, path: str | Path, data_root: str | Path | None = None) -> Path:
+def build(
+    profile: Profile, path: str | Path, data_root: str | Path | None = None, scheduler: str | None = None
+) -> Path:
     """Write the cube of a profile, or keep the one that is there if it was made from the same.
 
     Parameters
@@ -79,32 +53,53 @@ def build(profile: Profile, path: str | Path, data_root: str | Path | None = Non
         The cube, as ``runs/<name>/cube.zarr``.
     data_root : str or Path, optional
         Folder of the real data; default `smapnb.profile.data_root`.
+    scheduler : str, optional
+        Of the source conus: address of a Dask scheduler whose workers see the same files, ``local`` (a process for each
+        core) or ``serial``; default `local` where there are more than `smapnb.cube_store.TIME_CHUNK` days to do. The
+        cube is the same, bit by bit.
 
     Returns
     -------
     Path
-        `path`. The cube appears there only when it is whole; a stopped build leaves ``<path>.partial``, which
-        the next one clears away.
+        `path`. The cube appears there only when it is whole. A stopped build leaves ``<path>.partial``: the next one
+        clears it away, or goes on with it if the source is conus.
 
     Raises
     ------
     CubeError
-        The source has no data here, or not for all days asked for.
+        The source has no data here, or not for all days asked for; a file of it cannot be read.
     """
     path = Path(path)
+    if profile.data.source == "conus":
+        return _build_full(profile, path, data_root, scheduler)
     folder = _real_folder(profile.data, data_root)
     identity = _identity(profile.data, folder)
     if _reusable(path, identity):
         return path
-    dataset = _finish(_open_source(profile.data, folder), {**_provenance(profile), **identity})
-    _swap_in(_write(dataset, _partial(path)), path)
+    dataset = described(_open_source(profile.data, folder), {**_provenance(profile), **identity})
+    swap_in(_write(dataset, partial_of(path)), path)
     return path
 
 
-def append(profile: Profile, path: str | Path, data_root: str | Path | None = None) -> Path:
+def _build_full(profile: Profile, path: Path, data_root: str | Path | None, scheduler: str | None) -> Path:
+    root = Path(data_root) if data_root else profiles.data_root()
+    found = cube_full.open_archive(profile, root)
+    identity = cube_full.identity(profile, found)
+    partial = partial_of(path)
+    if not _reusable(path, identity):
+        cube_full.write(profile, found, root, partial, {**_provenance(profile), **identity}, scheduler)
+        swap_in(partial, path)
+    cube_full.clear(partial)
+    return path
+
+
+def append(
+    profile: Profile, path: str | Path, data_root: str | Path | None = None, scheduler: str | None = None
+) -> Path:
     """Add the days after the cube's last one, up to ``profile.data.end``, as a block of their own.
 
-    No file of the days already there is written again. A stopped append leaves the cube as it was.
+    No file of the days already there is written again. A stopped append leaves the cube as it was. The pixels and their
+    static variables are the cube's; `scheduler` is as in `build`.
 
     Raises
     ------
@@ -121,13 +116,36 @@ def append(profile: Profile, path: str | Path, data_root: str | Path | None = No
     last = pd.Timestamp(old["time"].values[-1])
     if pd.Timestamp(profile.data.end) <= last:
         raise CubeError(f"{path}: nothing to append, it already ends on {last.date()}")
+    if profile.data.source == "conus":
+        new_block = _append_full(profile, path, data_root, scheduler, old)
+        cube_full.clear(partial_of(path))
+        return new_block
     folder = _real_folder(profile.data, data_root)
     dataset = _open_source(profile.data, folder)
     _check_continues(dataset, old, path)
     new = dataset.sel(time=slice(last + pd.Timedelta(days=1), None))
     new = new.drop_vars([name for name, array in new.data_vars.items() if "time" not in array.dims])
-    new = _finish(new, {**_provenance(profile), **_identity(profile.data, folder)})
-    _write(new, _partial(path)).rename(path / f"{BLOCK}{new['time'].dt.strftime('%Y%m%d').values[0]}")
+    new = described(new, {**_provenance(profile), **_identity(profile.data, folder)})
+    _write(new, partial_of(path)).rename(path / f"{BLOCK}{new['time'].dt.strftime('%Y%m%d').values[0]}")
+    return path
+
+
+def _append_full(
+    profile: Profile, path: Path, data_root: str | Path | None, scheduler: str | None, old: xr.Dataset
+) -> Path:
+    root = Path(data_root) if data_root else profiles.data_root()
+    found = cube_full.open_archive(profile, root)
+    before = json.loads(old.attrs["data_section"])["end"]
+    differs = [k for k, v in cube_full.identity(profile, found, before).items() if old.attrs.get(k) != v]
+    if differs:
+        raise CubeError(
+            f"{path}: cannot append, the files of its days, its statics or the package are no longer those it was made "
+            f"from ({', '.join(differs)}); build anew"
+        )
+    attrs = {**_provenance(profile), **cube_full.identity(profile, found)}
+    partial = cube_full.write(profile, found, root, partial_of(path), attrs, scheduler, after=old)
+    first = pd.Timestamp(old["time"].values[-1]) + pd.Timedelta(days=1)
+    partial.rename(path / f"{BLOCK}{first:%Y%m%d}")
     return path
 
 
@@ -137,7 +155,8 @@ def open_cube(path: str | Path) -> xr.Dataset:
     Returns
     -------
     xarray.Dataset
-        Dimensions (time, pixel[, depth]), float32, on dask arrays in the chunks of the files.
+        Dimensions (time, pixel[, depth]), float32, on dask arrays in the chunks of the files. A cube of full size has
+        the coordinate ``grid_km`` (pixel), which `smapnb.variables.pixels_of` reads.
 
     Raises
     ------
@@ -156,7 +175,8 @@ def open_cube(path: str | Path) -> xr.Dataset:
             array.attrs["n_out_of_range"] = sum(part[name].attrs["n_out_of_range"] for part in parts)
         cube = joined.assign({name: cube[name] for name in fixed}).assign_attrs(blocks[-1].attrs)
     ordered = [name for name in variables.TABLE if name in cube]
-    cube = cube[ordered].assign_coords({name: cube[name].load() for name in variables.PIXEL_COORDINATES})
+    placed = [name for name in (*variables.PIXEL_COORDINATES, "grid_km") if name in cube.variables]
+    cube = cube[ordered].assign_coords({name: cube[name].load() for name in placed})
     steps = np.diff(cube["time"].values)
     if (steps != np.timedelta64(1, "D")).any():
         at = int(np.flatnonzero(steps != np.timedelta64(1, "D"))[0])
@@ -234,7 +254,7 @@ def _identity(data: Data, folder: Path | None) -> dict[str, str]:
     """Name what a cube is made of: the data section, the source's files, and the code that reads them."""
     digest = hashlib.sha256()
     sources = Path(authors_csv.__file__).parent
-    code = [Path(__file__), Path(grid.__file__), Path(variables.__file__)]
+    code = [Path(__file__), Path(cube_store.__file__), Path(grid.__file__), Path(variables.__file__)]
     code += sorted(sources.glob("*twin*.py")) if folder is None else [sources / "authors_csv.py"]
     for file in code + (sorted(p for p in folder.rglob("*.csv")) if folder else []):
         digest.update(file.name.encode())
@@ -254,33 +274,12 @@ def _provenance(profile: Profile) -> dict[str, str]:
     }
 
 
-def _finish(dataset: xr.Dataset, attrs: Mapping[str, str]) -> xr.Dataset:
-    """Describe by the CF conventions."""
-    out = dataset.assign_attrs(attrs)
-    for name, values in COORDINATES.items():
-        if name in out.coords:
-            out[name].attrs = {**values, **out[name].attrs}
-    for name in map(str, out.variables):
-        array = out[name]
-        if name in STANDARD_NAMES:
-            array.attrs["standard_name"] = STANDARD_NAMES[name]
-        elif array.attrs.get("units") == "m3 m-3":
-            array.attrs["standard_name"] = "volume_fraction_of_condensed_water_in_soil"
-        if name in variables.names("forcing"):
-            array.attrs["cell_methods"] = "time: mean"
-    return out
-
-
 def _write(dataset: xr.Dataset, partial: Path) -> Path:
     """Write a Dataset chunk row by chunk row to a folder that no reader looks at; the marker comes last."""
     variables.check(dataset, str(partial))
     shutil.rmtree(partial, ignore_errors=True)
     partial.parent.mkdir(parents=True, exist_ok=True)
-    sizes = {"time": TIME_CHUNK, "pixel": PIXEL_CHUNK}
-    encoding: dict[Any, dict[str, Any]] = {}
-    for name, array in dataset.variables.items():
-        encoding[name] = {"chunks": tuple(min(n, sizes.get(str(d), n)) for d, n in array.sizes.items())}
-    encoding["time"].update(TIME_ENCODING)
+    encoding = encoding_of(dataset)
     fixed = [name for name, array in dataset.variables.items() if "time" not in array.dims]
     for start in tqdm(range(0, dataset.sizes["time"], TIME_CHUNK), desc="cube", unit="block"):
         block = dataset.isel(time=slice(start, start + TIME_CHUNK))
@@ -288,45 +287,19 @@ def _write(dataset: xr.Dataset, partial: Path) -> Path:
             block.to_zarr(partial, mode="w", zarr_format=3, consolidated=False, encoding=encoding)
         else:
             block.drop_vars(fixed).to_zarr(partial, append_dim="time", zarr_format=3, consolidated=False)
-    zarr.open_group(partial, mode="r+").attrs[MARKER] = _inventory(partial)
+    zarr.open_group(partial, mode="r+").attrs[MARKER] = inventory(partial)
     return partial
-
-
-def _inventory(block: Path) -> str:
-    """Say how many files and bytes a block has, without the blocks appended to it and its own attributes."""
-    sizes = []
-    for folder, folders, files in os.walk(block):
-        if Path(folder) == block:
-            folders[:] = [name for name in folders if not name.startswith(BLOCK)]
-            files.remove("zarr.json")  # it holds the marker
-        sizes += [(Path(folder) / name).stat().st_size for name in files]
-    return f"{len(sizes)} files, {sum(sizes)} bytes"
-
-
-def _swap_in(partial: Path, path: Path) -> None:
-    old = path.with_name(f"{path.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
-    if path.exists():
-        if not (path / "zarr.json").is_file():
-            raise CubeError(f"{path}: is not a cube and will not be replaced by one; move it away")
-        path.rename(old)
-    partial.rename(path)
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def _open_block(path: Path) -> xr.Dataset:
     if not (path / "zarr.json").is_file():
-        stopped = " (its building was stopped)" if _partial(path).exists() else ""
+        stopped = " (its building was stopped)" if partial_of(path).exists() else ""
         raise CubeError(f"no cube at {path}{stopped}: notebook 01 builds it")
     dataset = xr.open_zarr(path, consolidated=False, chunks={})
-    due, there = dataset.attrs.pop(MARKER, None), _inventory(path)
+    due, there = dataset.attrs.pop(MARKER, None), inventory(path)
     if due != there:
         raise CubeError(f"{path} is not whole: {due or 'its writing was stopped'}, but {there} are there; build anew")
     return dataset
-
-
-def _partial(path: Path) -> Path:
-    return path.with_name(f"{path.name}.partial")
 
 
 def _check_continues(new: xr.Dataset, old: xr.Dataset, path: Path) -> None:

@@ -47,16 +47,20 @@ class Archive(_Section):
     """How the agencies' files become a cube; the defaults are those of Fang, Pan & Shen (2019) and their scripts."""
 
     smap_overpass: Literal["AM", "PM", "both"] = "AM"
-    smap_algorithm: Literal["scav", "scah", "dca", "baseline"] = Field("scav", description="scav is the paper's")
+    smap_algorithm: Literal["scav", "scah", "dca", "baseline"] = Field(
+        default="scav", description="scav is the paper's"
+    )
     smap_quality: Literal["none", "recommended", "attempted"] = "none"
-    nldas_day: Literal["author", "exact"] = Field("author", description="files 00 to 23, or true UTC totals")
-    min_hours: Annotated[int, Field(ge=1, le=24)] = Field(24, description="hourly files that a day needs")
+    nldas_day: Literal["author", "exact"] = Field(default="author", description="files 00 to 23, or true UTC totals")
+    min_hours: Annotated[int, Field(ge=1, le=24)] = Field(default=24, description="hourly files that a day needs")
     land_models: list[Literal["noah", "vic"]] = ["noah", "vic"]
     region: tuple[float, float, float, float] | None = Field(
-        None, description="west, east, south, north in degrees; none: the authors' box of the conterminous U.S."
+        default=None, description="west, east, south, north in degrees; none: the authors' box of the conterminous U.S."
     )
-    every_km9: Positive = Field(4, description="of the 9 km cells every so manieth row and column, and sites' cells")
-    least_observed: Fraction = Field(LEAST_OBSERVED, description="36 km cells need SMAP on more of the days")
+    every_km9: Positive = Field(
+        default=4, description="of the 9 km cells every so manieth row and column, and sites' cells"
+    )
+    least_observed: Fraction = Field(default=LEAST_OBSERVED, description="36 km cells need SMAP on more of the days")
 
 
 class Data(Period):
@@ -190,6 +194,15 @@ class Profile(_Section):
     def synthetic(self) -> bool:
         """Whether every number of this run comes from the simulation experiment."""
         return self.data.source == "twin"
+
+    def targets_among(self, asked: list[str] | None) -> list[Quantity]:
+        """Those of the profile's targets that were asked for by name; none asked for: all."""
+        unknown = sorted(set(asked or []) - set(self.targets))
+        if unknown:
+            raise ProfileError(
+                f"{self.name} has no target {', '.join(unknown)}; its targets: {', '.join(self.targets)}"
+            )
+        return [quantity for quantity in self.targets if not asked or quantity in asked]
 
     @model_validator(mode="after")
     def _targets_fit(self) -> Self:
