@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from smapnb import lstm_kernel, lstm_packed
+from smapnb import lstm_forecast, lstm_kernel, lstm_packed
 
 
 class Masks(NamedTuple):
@@ -106,10 +106,18 @@ class SoilMoistureLSTM(nn.Module):
         """
         return self.run(x, masks)[0]
 
-    def run(self, x: Tensor, masks: Masks | None = None, state: State | None = None) -> tuple[Tensor, State]:
+    def run(
+        self, x: Tensor, masks: Masks | None = None, state: State | None = None, precision: str = "float32"
+    ) -> tuple[Tensor, State]:
         """As `forward`, from `state` (zero when none), and the state after the last day with it.
 
-        A gradient through a given `state` is not offered: it is for prediction in blocks of time.
+        A gradient through a given `state` is not offered: it is for prediction in blocks of time. So is `precision`
+        (``float32`` or ``bfloat16``: factors of the products are rounded, gates' sums and state are not).
+
+        Raises
+        ------
+        ValueError
+            Inputs or masks of another shape; another precision than float32 where gradients are kept.
         """
         if x.ndim != 3 or x.shape[2] != self.input.in_features:
             raise ValueError(f"x is (time, batch, {self.input.in_features}), got {tuple(x.shape)}")
@@ -117,9 +125,28 @@ class SoilMoistureLSTM(nn.Module):
             masks = None
         elif masks is None and self.dropout > 0:
             masks = self.draw_masks(x.shape[1])
+        if not torch.is_grad_enabled():
+            return self._forecast(x, masks, state, precision)
+        if precision != "float32":
+            raise ValueError(f"{precision} is for prediction: call under torch.no_grad()")
+        return self._recur(x, masks, state)
+
+    def _recur(self, x: Tensor, masks: Masks | None, state: State | None) -> tuple[Tensor, State]:
         u = torch.relu(self.input(x))  # equation 1: (time, batch, hidden)
         h, state = recurrence(u, self.lstm.weight_ih, self.lstm.weight_hh, self.lstm.bias, masks, state)
         return self.output(h)[..., 0], state  # equation 8
+
+    def _forecast(self, x: Tensor, masks: Masks | None, state: State | None, precision: str) -> tuple[Tensor, State]:
+        """Without a gradient: on CPU in strips of pixels, elsewhere by the device's own LSTM."""
+        if precision not in lstm_forecast.PRECISIONS:
+            raise ValueError(f"precision is one of {sorted(lstm_forecast.PRECISIONS)}, got {precision!r}")
+        if x.device.type == "cpu" and x.dtype == torch.float32:
+            _check_masks(masks, (x.shape[1], self.hidden_size))
+            y, h, s = lstm_forecast.run(x, self.state_dict(), masks, state, precision)
+            return y, State(h, s)
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+            y, state = self._recur(x, masks, state)
+        return y.float() if precision == "bfloat16" else y, State(*(part.to(x.dtype) for part in state))
 
 
 def reference_recurrence(
@@ -173,9 +200,7 @@ def recurrence(
     state: State | None = None,
 ) -> tuple[Tensor, State]:
     """`reference_recurrence` by the fastest exact path: torch's LSTM without masks, Numba on CPU, else operators."""
-    if masks is not None and any(mask.shape != u.shape[1:] for mask in masks):
-        shapes = [tuple(mask.shape) for mask in masks]
-        raise ValueError(f"masks are (batch, hidden) = {tuple(u.shape[1:])} each, got {shapes}")
+    _check_masks(masks, u.shape[1:])
     if masks is None:
         zero = u.new_zeros(1, u.shape[1], u.shape[2])
         h0, s0 = (zero, zero) if state is None else (state.h[None], state.s[None])
@@ -187,6 +212,12 @@ def recurrence(
             return packed_recurrence(u, weight_ih, weight_hh, bias, masks, state)
         return daily_recurrence(u, weight_ih, weight_hh, bias, masks, state)
     return operator_recurrence(u, weight_ih, weight_hh, bias, masks, state)
+
+
+def _check_masks(masks: Masks | None, shape: tuple[int, ...]) -> None:
+    if masks is not None and any(mask.shape != shape for mask in masks):
+        shapes = [tuple(mask.shape) for mask in masks]
+        raise ValueError(f"masks are (batch, hidden) = {tuple(shape)} each, got {shapes}")
 
 
 def operator_recurrence(
