@@ -1,16 +1,14 @@
 """Level 3 day by day: which granule stands for a day, one overpass of it read, and what went missing counted.
 
-It holds one granule's window at a time, so that memory grows with the result only.
+It holds a few granules' windows at a time, so that memory grows with the result only.
 """
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import TypeVar
 
 import h5py
 import numpy as np
@@ -19,21 +17,8 @@ from numpy.typing import NDArray
 
 from smapnb.grid import EaseGrid
 from smapnb.sources._smap_fields import FILL_FLAG, Cells, Quality, field_names, j2000_to_datetime, passes, without_fill
-from smapnb.sources._smap_files import (
-    DamagedError,
-    Granule,
-    Paths,
-    SmapError,
-    by_stamp,
-    dataset_of,
-    group_of,
-    list_granules,
-    open_file,
-    shown,
-    version_of,
-)
-
-log = logging.getLogger(__name__)
+from smapnb.sources._smap_files import Granule, Paths, SmapError, by_stamp, dataset_of, group_of, list_granules
+from smapnb.sources._smap_granules import Read, Result, Tally, read_groups
 
 L3 = ("SPL3SMP", "SPL3SMP_E")
 GRID_KM = {"SPL3SMP": 36, "SPL3SMP_E": 9, "SPL2SMP": 36, "SPL2SMP_E": 9}
@@ -41,50 +26,6 @@ OVERPASSES = {"AM": ("AM",), "PM": ("PM",), "both": ("AM", "PM")}
 CITATION = "SMAP radiometer soil moisture, {}, NASA NSIDC DAAC; Entekhabi et al. (2010)"
 LICENCE = "NASA open data policy"
 Day = str | date | pd.Timestamp | None
-Read = TypeVar("Read")
-
-
-@dataclass
-class Tally:
-    """What a reader met on its way; it ends up in the attributes of the Dataset."""
-
-    read: int = 0
-    superseded: int = 0
-    missing: list[str] = field(default_factory=list)
-    damaged: list[str] = field(default_factory=list)
-    out_of_range: int = 0
-    rejected: int = 0
-    versions: set[str] = field(default_factory=set)
-    releases: set[str] = field(default_factory=set)
-    fields: set[str] = field(default_factory=set)
-
-    def close(self) -> None:
-        """Put the missing days in order.
-
-        Raises
-        ------
-        SmapError
-            Nothing was read at all, as every granule is damaged.
-        """
-        self.missing.sort()
-        if not self.read:
-            raise SmapError(f"all {len(self.damaged)} granules are damaged, the first is {self.damaged[0]}")
-
-    def attributes(self) -> dict[str, str | int]:
-        """Give counts and lists as attributes that netCDF and Zarr take."""
-        return {
-            "n_granules": self.read,
-            "n_superseded_granules": self.superseded,
-            "n_missing": len(self.missing),
-            "missing": shown(self.missing),
-            "n_damaged_granules": len(self.damaged),
-            "damaged_granules": shown(self.damaged),
-            "n_out_of_range_masked": self.out_of_range,
-            "n_rejected_by_quality": self.rejected,
-            "product_version": ", ".join(sorted(self.versions)) or "unknown",
-            "composite_release": ", ".join(sorted(self.releases)),
-            "source_fields": ", ".join(sorted(self.fields)),
-        }
 
 
 @dataclass(frozen=True)
@@ -92,9 +33,6 @@ class Overpass:
     """One overpass of one granule at the cells, (pixel,)."""
 
     moisture: NDArray[np.float32]
-    out_of_range: int
-    rejected: int
-    field: str
     flags: dict[str, NDArray[np.uint16]]
     times: NDArray[np.datetime64] | None
 
@@ -122,34 +60,6 @@ def select_days(paths: Paths, start: Day, end: Day) -> tuple[str, dict[pd.Timest
     return product, inside, pd.date_range(first, last, freq="D", unit="ns")
 
 
-def read_group(
-    group: list[Granule], damaged: str, tally: Tally, read: Callable[[h5py.File, Granule], Read]
-) -> Read | None:
-    """Read the highest reprocessing of a granule, or a lower one where files may be damaged; None: all are."""
-    if damaged not in ("error", "gap"):
-        raise SmapError(f"damaged granules are an 'error' or a 'gap', not {damaged!r}")
-    for granule in group:
-        try:
-            with open_file(granule.path) as file:
-                result = read(file, granule)
-        except DamagedError as error:
-            if damaged == "error":
-                raise
-            log.warning("left out: %s", error)
-            tally.damaged.append(granule.path.name)
-            continue
-        tally.read += 1
-        tally.superseded += len(group) - group.index(granule) - 1
-        tally.releases.add(release_text(granule))
-        return result
-    return None
-
-
-def release_text(granule: Granule) -> str:
-    """Release as the name has it."""
-    return f"Vv{granule.crid:04d}" if granule.product.startswith("SPL4") else f"R{granule.crid:05d}"
-
-
 def describe_source(product: str, km: int, algorithm: str, quality: Quality) -> dict[str, str]:
     """Attributes that say what a series is and how it was chosen."""
     return {
@@ -163,33 +73,14 @@ def describe_source(product: str, km: int, algorithm: str, quality: Quality) -> 
     }
 
 
-class Checker:
-    """Holds each granule to its product, its version and its grid; what is costly is done once a release."""
+class IndexCheck:
+    """Compares the row and column numbers of the files with ours; as that is costly, once a release and overpass."""
 
-    def __init__(self, tally: Tally, mixed_versions: bool = False) -> None:
-        self.tally, self.mixed_versions = tally, mixed_versions
-        self._first: tuple[str, Path] | None = None
-        self._indexed: set[tuple[int, str]] = set()
+    def __init__(self) -> None:
+        self._done: set[tuple[int, str]] = set()
 
-    def version(self, file: h5py.File, granule: Granule) -> None:
-        """Refuse a second version, as a retrieval changes between versions.
-
-        Raises
-        ------
-        SmapError
-            Not the product that the name says; another version than the granules before.
-        """
-        version = version_of(file, granule) or f"of {release_text(granule)[:3]}"
-        self._first = self._first or (version, granule.path)
-        if version != self._first[0] and not self.mixed_versions:
-            raise SmapError(
-                f"{granule.path}: version {version}, while {self._first[1]} is version {self._first[0]}; read one "
-                "version at a time, or allow mixed_versions"
-            )
-        self.tally.versions.add(version)
-
-    def indices(self, group: h5py.Group, suffix: str, cells: Cells, granule: Granule) -> None:
-        """Compare the file's own row and column numbers with ours, so that a turned file cannot pass.
+    def __call__(self, group: h5py.Group, suffix: str, cells: Cells, granule: Granule) -> None:
+        """Compare, so that a turned file cannot pass.
 
         Raises
         ------
@@ -197,9 +88,9 @@ class Checker:
             Shape of another grid, or numbers that differ where the file has any.
         """
         key = (granule.crid, suffix)
-        if key in self._indexed:
+        if key in self._done:
             return
-        self._indexed.add(key)
+        self._done.add(key)
         for name, wanted in (("EASE_row_index", cells.row), ("EASE_column_index", cells.col)):
             dataset = group.get(name + suffix)
             if dataset is None:
@@ -226,16 +117,17 @@ def check_shape(dataset: h5py.Dataset, km: int, path: Path) -> None:
 
 def read_overpass(
     file: h5py.File,
-    granule: Granule,
     overpass: str,
+    granule: Granule,
     algorithm: str,
     masks: dict[str, int],
     cells: Cells,
     flags: bool,
     times: bool,
-    checker: Checker,
+    check_indices: IndexCheck,
+    tally: Tally,
 ) -> Overpass:
-    """Read one overpass of a level-3 granule at the cells.
+    """Read one overpass of a level-3 granule at the cells; the tally counts what it masks.
 
     Raises
     ------
@@ -244,7 +136,7 @@ def read_overpass(
     """
     group = group_of(file, f"Soil_Moisture_Retrieval_Data_{overpass}", granule.path)
     suffix = "_pm" if overpass == "PM" else ""
-    checker.indices(group, suffix, cells, granule)
+    check_indices(group, suffix, cells, granule)
 
     def find(names: list[str]) -> h5py.Dataset:
         dataset = dataset_of(group, [name + suffix for name in names], granule.path)
@@ -252,22 +144,18 @@ def read_overpass(
         return dataset
 
     source = find(field_names("soil_moisture", algorithm, granule.crid // 1000))
-    moisture, out_of_range = without_fill(source, cells.read(source), granule.path)
+    moisture, outside = without_fill(source, cells.read(source), granule.path)
     wanted = {"retrieval_qual_flag", "surface_flag"} if flags else set(masks)
     found = {}
     for name in sorted(wanted):
         names = field_names(name, algorithm, granule.crid // 1000) if name == "retrieval_qual_flag" else [name]
         found[name] = cells.read(find(names))
     moisture, rejected = apply_masks(moisture, found, masks)
+    tally.out_of_range += outside
+    tally.rejected += rejected
+    tally.fields.add(source.name.rsplit("/", 1)[1])
     seconds = cells.read(find(["tb_time_seconds"])) if times else None
-    return Overpass(
-        moisture,
-        out_of_range,
-        rejected,
-        source.name.rsplit("/", 1)[1],
-        found if flags else {},
-        None if seconds is None else j2000_to_datetime(seconds),
-    )
+    return Overpass(moisture, found if flags else {}, None if seconds is None else j2000_to_datetime(seconds))
 
 
 def apply_masks(
@@ -281,12 +169,19 @@ def apply_masks(
     return np.where(keep, moisture, np.float32(np.nan)), rejected
 
 
-def each_day(
-    groups: dict[pd.Timestamp, list[Granule]], days: pd.DatetimeIndex, tally: Tally
-) -> Iterator[tuple[int, list[Granule]]]:
-    """Yield (place in `days`, granules) of the days that have any; the others are counted as missing."""
+def read_days(
+    groups: dict[pd.Timestamp, list[Granule]],
+    days: pd.DatetimeIndex,
+    damaged: str,
+    read: Read[Result],
+    tally: Tally,
+    mixed_versions: bool,
+) -> Iterator[tuple[int, Result]]:
+    """Yield (place in `days`, what was read) of the days with a granule; the others are counted as missing."""
+    results = read_groups((groups[day] for day in days if day in groups), damaged, read, tally, mixed_versions)
     for place, day in enumerate(days):
-        if day in groups:
-            yield place, groups[day]
-        else:
+        result = next(results) if day in groups else None
+        if result is None:
             tally.missing.append(str(day.date()))
+        else:
+            yield place, result

@@ -15,6 +15,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from smapnb.grid import CONUS, EaseGrid, GridError
+from smapnb.sources._smap_chunks import read_window
 from smapnb.sources._smap_files import SmapError
 
 FILL = -9999.0
@@ -185,7 +186,7 @@ class Cells:
         """Values at the cells, (pixel[, layer]); only the window is read. `origin`: cell of the file's first value."""
         rows = slice(self.rows.start - origin[0], self.rows.stop - origin[0])
         cols = slice(self.cols.start - origin[1], self.cols.stop - origin[1])
-        block = dataset[rows, cols]
+        block = read_window(dataset, rows, cols)
         if self.whole:
             return block.reshape(self.row.size, *block.shape[2:])
         return block[self.row - self.rows.start, self.col - self.cols.start]
@@ -252,9 +253,8 @@ def _box(region: Region) -> tuple[float, float, float, float] | None:
 
 def scalar(dataset: h5py.Dataset, name: str) -> np.generic | None:
     """Attribute of a dataset as a scalar, None if it has none."""
-    if name not in dataset.attrs:
-        return None
-    return np.asarray(dataset.attrs[name]).ravel()[0]
+    value = dataset.attrs.get(name)
+    return None if value is None else np.asarray(value).ravel()[0]
 
 
 def without_fill(dataset: h5py.Dataset, values: NDArray, path: Path) -> tuple[NDArray[np.floating], int]:

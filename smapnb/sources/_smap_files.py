@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -185,7 +186,7 @@ def open_file(path: Path) -> Iterator[h5py.File]:
         # Archives often lie on read-only or network file systems, where locks fail.
         with h5py.File(path, "r", locking=False) as file:
             yield file
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, zlib.error) as error:
         raise DamagedError(f"{path}: truncated or corrupt, download it again ({error})") from error
 
 
@@ -196,9 +197,10 @@ def text(value: Any) -> str:
 
 
 def identification(file: h5py.File) -> Mapping[str, str]:
-    """Attributes of Metadata/DatasetIdentification as text; none where a cut-out service left them away."""
+    """Give what Metadata/DatasetIdentification says of product, version and name; empty where a service cut it off."""
     node = file.get("Metadata/DatasetIdentification")
-    return {} if node is None else {str(key): text(value) for key, value in node.attrs.items()}
+    found = {} if node is None else {key: node.attrs.get(key) for key in ("shortName", "ECSVersionID", "fileName")}
+    return {key: text(value) for key, value in found.items() if value is not None}
 
 
 def version_of(file: h5py.File, granule: Granule) -> str:
@@ -245,8 +247,9 @@ def dataset_of(group: h5py.Group, names: Sequence[str], path: Path) -> h5py.Data
         None of them; the message lists what is there.
     """
     for name in names:
-        if isinstance(group.get(name), h5py.Dataset):
-            return group[name]
+        node = group.get(name)
+        if isinstance(node, h5py.Dataset):
+            return node
     raise SmapError(f"{path}: no {' or '.join(names)} in {group.name}; there are {', '.join(sorted(group))}")
 
 

@@ -5,8 +5,9 @@ Files that are cut to a window are placed by their own x and y, or by their cell
 
 from __future__ import annotations
 
+import itertools
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import h5py
@@ -16,7 +17,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from smapnb import variables
-from smapnb.sources._smap_days import Checker, Day, Tally, read_group
+from smapnb.sources._smap_days import Day
 from smapnb.sources._smap_fields import CellList, Cells, Region, choose_cells, without_fill
 from smapnb.sources._smap_files import (
     Granule,
@@ -31,6 +32,7 @@ from smapnb.sources._smap_files import (
     text,
     version_of,
 )
+from smapnb.sources._smap_granules import Tally, read_groups
 from smapnb.sources._smap_place import GROUPS, Placement, covered, first_placement, place_file
 
 log = logging.getLogger(__name__)
@@ -99,7 +101,7 @@ def open_l4(
     chosen, n_left_out = covered(choose_cells(9, region, cells), placement, cells is not None, groups)
     steps = days if daily else pd.DatetimeIndex(sorted(groups)).as_unit("ns")
     tally = Tally()
-    reader = _Reader(product, names, chosen, placement, Checker(tally, mixed_versions), tally)
+    reader = _Reader(product, names, chosen, placement)
     if len(steps) * chosen.row.size * 4 * len(names) > MAX_BYTES:
         raise SmapError(
             f"{len(steps)} times of {chosen.row.size} cells take more than {MAX_BYTES / 1024**3:.0f} GiB; ask for a "
@@ -110,8 +112,11 @@ def open_l4(
     for stamp, group in groups.items():
         by_day.setdefault(stamp.normalize() if daily else stamp, []).append(group)
     partial = []
+    in_order = (group for step in steps for group in by_day.get(step, []))
+    granules = read_groups(in_order, damaged, reader, tally, mixed_versions)
     for place, step in enumerate(steps):
-        n_read = _fill(out, place, by_day.get(step, []), damaged, tally, reader, minimum if daily else 1)
+        due = itertools.islice(granules, len(by_day.get(step, [])))
+        n_read = _fill(out, place, due, minimum if daily else 1)
         if n_read == 0:
             tally.missing.append(str(step.date()) if daily else str(step))
         elif daily and n_read < minimum:
@@ -220,27 +225,22 @@ def _span(
 class _Reader:
     """Reads the wanted fields of one granule, (pixel,) each."""
 
-    def __init__(
-        self, product: str, names: dict[str, str], cells: Cells, placement: Placement, checker: Checker, tally: Tally
-    ) -> None:
-        self.product, self.cells, self.placement = product, cells, placement
-        self.names, self.checker, self.tally = names, checker, tally
+    def __init__(self, product: str, names: dict[str, str], cells: Cells, placement: Placement) -> None:
+        self.product, self.names, self.cells, self.placement = product, names, cells, placement
         self._placed: set[tuple[int, tuple]] = set()
 
-    def __call__(self, file: h5py.File, granule: Granule) -> dict[str, NDArray[np.float32]]:
-        self.checker.version(file, granule)
+    def __call__(self, file: h5py.File, granule: Granule, tally: Tally) -> dict[str, NDArray[np.float32]]:
         _check_time(file, granule)
         group = group_of(file, GROUPS[self.product], granule.path)
-        out, out_of_range = {}, 0
+        out = {}
         for ours, theirs in self.names.items():
             dataset = dataset_of(group, [theirs + SUFFIX[self.product]], granule.path)
             self._check_place(file, dataset, granule)
             read = self.cells.read(dataset, (self.placement.row, self.placement.col))
             values, outside = without_fill(dataset, read, granule.path)
             out[ours] = values.astype(np.float32)
-            out_of_range += outside
-            self.tally.fields.add(theirs + SUFFIX[self.product])
-        self.tally.out_of_range += out_of_range
+            tally.out_of_range += outside
+            tally.fields.add(theirs + SUFFIX[self.product])
         return out
 
     def _check_place(self, file: h5py.File, dataset: h5py.Dataset, granule: Granule) -> None:
@@ -259,19 +259,15 @@ class _Reader:
 def _fill(
     out: dict[str, NDArray[np.float32]],
     place: int,
-    due: list[list[Granule]],
-    damaged: str,
-    tally: Tally,
-    reader: _Reader,
+    due: Iterable[dict[str, NDArray[np.float32]] | None],
     minimum: int,
 ) -> int:
     """Put the mean of the fields of one step into `out`; give the number of fields read."""
-    n = reader.cells.row.size
+    n = next(iter(out.values())).shape[1]
     total = {name: np.zeros(n) for name in out}
     count = {name: np.zeros(n, np.int64) for name in out}
     n_read = 0
-    for group in due:
-        fields = read_group(group, damaged, tally, reader)
+    for fields in due:
         if fields is None:
             continue
         n_read += 1

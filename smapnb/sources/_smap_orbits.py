@@ -11,7 +11,7 @@ import xarray as xr
 
 from smapnb import variables
 from smapnb.grid import EaseGrid
-from smapnb.sources._smap_days import GRID_KM, Checker, Tally, apply_masks, describe_source, read_group
+from smapnb.sources._smap_days import GRID_KM, apply_masks, describe_source
 from smapnb.sources._smap_fields import (
     Quality,
     Region,
@@ -22,6 +22,7 @@ from smapnb.sources._smap_fields import (
     without_fill,
 )
 from smapnb.sources._smap_files import Granule, Paths, SmapError, by_stamp, dataset_of, group_of, list_granules
+from smapnb.sources._smap_granules import Tally, read_groups
 
 
 def open_l2(
@@ -58,13 +59,12 @@ def open_l2(
     groups = _by_orbit(list_granules(path, ("SPL2SMP", "SPL2SMP_E")))
     product = groups[0][0].product
     tally = Tally()
-    checker = Checker(tally, mixed_versions)
 
-    def read(file: h5py.File, granule: Granule) -> xr.Dataset:
-        checker.version(file, granule)
-        return _half_orbit(file, granule, algorithm, masks, region, tally)
+    def read(file: h5py.File, granule: Granule, own: Tally) -> xr.Dataset:
+        return _half_orbit(file, granule, algorithm, masks, region, own)
 
-    parts = [part for group in groups if (part := read_group(group, damaged, tally, read)) is not None]
+    read_parts = read_groups(groups, damaged, read, tally, mixed_versions)
+    parts = [part for part in read_parts if part is not None]
     tally.close()
     dataset = xr.concat(parts, "observation")
     dataset.attrs = {

@@ -11,9 +11,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from smapnb.grid import LEFT, TOP, EaseGrid
-from smapnb.sources._smap_days import Tally, read_group
 from smapnb.sources._smap_fields import Cells, choose_cells
 from smapnb.sources._smap_files import Granule, SmapError, dataset_of, group_of
+from smapnb.sources._smap_granules import Tally, read_group
 
 # x and y of a cut file may be off by rounding (7e-5 of a cell in a real one).
 PLACE_TOLERANCE = 0.01
@@ -88,12 +88,13 @@ def first_placement(groups: dict[pd.Timestamp, list[Granule]], damaged: str) -> 
     tally = Tally()
     for group in groups.values():
 
-        def place(file: h5py.File, granule: Granule) -> Placement:
+        def place(file: h5py.File, granule: Granule, own: Tally) -> Placement:
             node = group_of(file, GROUPS[granule.product], granule.path)
             grid_sized = [name for name, item in node.items() if isinstance(item, h5py.Dataset) and item.ndim == 2]
             return place_file(file, dataset_of(node, grid_sized or ["a field"], granule.path), granule.path)
 
-        found = read_group(group, damaged, tally, place)
+        found, own = read_group(group, damaged, place)
+        tally.add(own)
         if found is not None:
             return found
     raise SmapError(f"all {len(tally.damaged)} granules are damaged, the first is {tally.damaged[0]}")

@@ -14,12 +14,10 @@ from smapnb import variables
 from smapnb.sources._smap_days import (
     GRID_KM,
     OVERPASSES,
-    Checker,
     Day,
-    Tally,
+    IndexCheck,
     check_shape,
-    each_day,
-    read_group,
+    read_days,
     read_overpass,
     select_days,
 )
@@ -35,6 +33,7 @@ from smapnb.sources._smap_fields import (
     without_fill,
 )
 from smapnb.sources._smap_files import Granule, Paths, SmapError, dataset_of, group_of
+from smapnb.sources._smap_granules import Tally
 
 # Fang, Pan & Shen (2019) by the first author's published scripts: means over these days, of the morning overpass,
 # where soil moisture was retrieved.
@@ -100,20 +99,13 @@ def flag_statics(
     chosen = choose_cells(GRID_KM[product], region, cells)
     sums = _Sums(chosen.row.size)
     tally = Tally()
-    checker = Checker(tally, mixed_versions)
+    check = IndexCheck()
 
-    def read(file: h5py.File, granule: Granule) -> _Fields:
-        checker.version(file, granule)
-        return _Fields(file, granule, OVERPASSES[overpass][0], algorithm, chosen, checker)
+    def read(file: h5py.File, granule: Granule, own: Tally) -> _Fields:
+        return _Fields(file, OVERPASSES[overpass][0], granule, algorithm, chosen, check, own)
 
-    for place, group in each_day(groups, days, tally):
-        fields = read_group(group, damaged, tally, read)
-        if fields is None:
-            tally.missing.append(str(days[place].date()))
-            continue
+    for _, fields in read_days(groups, days, damaged, read, tally, mixed_versions):
         sums.add(fields)
-        tally.out_of_range += fields.out_of_range
-        tally.fields |= fields.names
     tally.close()
     attrs = {
         "title": f"{product}: time means of fields and flags, overpass {overpass}",
@@ -136,25 +128,30 @@ class _Fields:
     """What one granule adds, (pixel,)."""
 
     def __init__(
-        self, file: h5py.File, granule: Granule, overpass: str, algorithm: str, cells: Cells, checker: Checker
+        self,
+        file: h5py.File,
+        overpass: str,
+        granule: Granule,
+        algorithm: str,
+        cells: Cells,
+        check: IndexCheck,
+        tally: Tally,
     ) -> None:
-        part = read_overpass(file, granule, overpass, algorithm, {}, cells, True, False, checker)
+        part = read_overpass(file, overpass, granule, algorithm, {}, cells, True, False, check, tally)
         group = group_of(file, f"Soil_Moisture_Retrieval_Data_{overpass}", granule.path)
         suffix = "_pm" if overpass == "PM" else ""
         release = granule.crid // 1000
         self.valid = ~np.isnan(part.moisture)
         self.surface = part.flags["surface_flag"]
         self.means: dict[str, NDArray[np.floating]] = {}
-        self.names = {part.field}
-        self.out_of_range = part.out_of_range
         for ours, theirs in MEANS.items():
             # Version 4 has one albedo for all; later ones may have one for each algorithm.
             names = [*field_names(theirs, algorithm, release), theirs] if theirs in BY_ALGORITHM else [theirs]
             dataset = dataset_of(group, [name + suffix for name in names], granule.path)
             check_shape(dataset, cells.km, granule.path)
             self.means[ours], outside = without_fill(dataset, cells.read(dataset), granule.path)
-            self.out_of_range += outside
-            self.names.add(dataset.name.rsplit("/", 1)[1])
+            tally.out_of_range += outside
+            tally.fields.add(dataset.name.rsplit("/", 1)[1])
         self.landcover: NDArray[np.integer] | None = None
         # SPL3SMP_E has no land-cover classes (version 5).
         if granule.product != "SPL3SMP_E" or f"landcover_class{suffix}" in group:

@@ -23,13 +23,11 @@ from smapnb import variables
 from smapnb.sources._smap_days import (
     GRID_KM,
     OVERPASSES,
-    Checker,
     Day,
+    IndexCheck,
     Overpass,
-    Tally,
     describe_source,
-    each_day,
-    read_group,
+    read_days,
     read_overpass,
     select_days,
 )
@@ -48,6 +46,7 @@ from smapnb.sources._smap_fields import (
     passes,
 )
 from smapnb.sources._smap_files import DamagedError, Granule, Paths, SmapError
+from smapnb.sources._smap_granules import Tally
 from smapnb.sources._smap_level4 import open_constants, open_l4
 from smapnb.sources._smap_orbits import open_l2
 from smapnb.sources._smap_statics import flag_statics
@@ -143,18 +142,14 @@ def open_l3(
     passes_wanted = OVERPASSES[overpass]
     out = _Series(len(days), chosen, passes_wanted, flags, times)
     tally = Tally()
-    checker = Checker(tally, mixed_versions)
+    check = IndexCheck()
 
-    def read(file: h5py.File, granule: Granule) -> list[Overpass]:
-        checker.version(file, granule)
-        return [read_overpass(file, granule, o, algorithm, masks, chosen, flags, times, checker) for o in passes_wanted]
+    def read(file: h5py.File, granule: Granule, own: Tally) -> list[Overpass]:
+        wanted = (granule, algorithm, masks, chosen, flags, times, check, own)
+        return [read_overpass(file, overpass, *wanted) for overpass in passes_wanted]
 
-    for place, group in each_day(groups, days, tally):
-        parts = read_group(group, damaged, tally, read)
-        if parts is None:
-            tally.missing.append(str(days[place].date()))
-        else:
-            out.put(place, parts, tally)
+    for place, parts in read_days(groups, days, damaged, read, tally, mixed_versions):
+        out.put(place, parts)
     tally.close()
     if tally.missing:
         log.warning("%s: %d of %d days have no granule and are NaN", product, len(tally.missing), len(days))
@@ -208,15 +203,12 @@ class _Series:
         no_time = np.datetime64("NaT", "ns")
         self.times = {f"observation_time_{o}": np.full(shape, no_time) for o in self.overpasses if times}
 
-    def put(self, place: int, parts: list[Overpass], tally: Tally) -> None:
+    def put(self, place: int, parts: list[Overpass]) -> None:
         for short, part in zip(self.overpasses, parts, strict=True):
             for name, values in part.flags.items():
                 self.flags[f"{name}_{short}"][place] = values
             if part.times is not None:
                 self.times[f"observation_time_{short}"][place] = part.times
-            tally.out_of_range += part.out_of_range
-            tally.rejected += part.rejected
-            tally.fields.add(part.field)
         self.moisture[place] = _mean_of_present([part.moisture for part in parts])
 
     def dataset(self, days: object, cells: Cells) -> xr.Dataset:

@@ -1,0 +1,101 @@
+"""Windows of an HDF5 array, read as compressed chunks that are inflated here, so that several threads can do it.
+
+HDF5 holds one lock for the whole process while it inflates; zlib holds none. Only plain chunks of numbers, deflated
+with or without shuffling, are taken this way; every other layout or filter is left to h5py, which gives the same bits.
+"""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+from itertools import product
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+Window = tuple[slice, ...]
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """How a dataset lies in the file: shape of its chunks, type, and whether their bytes are shuffled."""
+
+    chunk: tuple[int, ...]
+    dtype: np.dtype
+    shuffled: bool
+
+
+def read_window(dataset: h5py.Dataset, rows: slice, cols: slice) -> NDArray:
+    """Read rows and columns, (row, col[, layer]), as ``dataset[rows, cols]`` does.
+
+    Parameters
+    ----------
+    dataset : h5py.Dataset
+        Of two dimensions or more.
+    rows, cols : slice
+        Start and stop, step 1.
+
+    Raises
+    ------
+    OSError, RuntimeError, zlib.error
+        A chunk that cannot be read or inflated, or has another length than it must; `zlib` compares its checksum.
+    """
+    window = (rows, cols, *(slice(0, n) for n in dataset.shape[2:]))
+    layout = _plain_layout(dataset)
+    if layout is None or any(s.start < 0 or s.stop > n for s, n in zip(window, dataset.shape, strict=True)):
+        return dataset[rows, cols]
+    out = np.empty([s.stop - s.start for s in window], layout.dtype)
+    corners = (range(s.start // n * n, s.stop, n) for s, n in zip(window, layout.chunk, strict=True))
+    for corner in product(*corners):
+        raw = _raw_chunk(dataset, corner)
+        if raw is None:
+            return dataset[rows, cols]
+        source, target = _overlap(window, corner, layout.chunk)
+        out[target] = _inflate(raw, layout, dataset.name, corner)[source]
+    return out
+
+
+def _plain_layout(dataset: h5py.Dataset) -> _Layout | None:
+    """Layout of deflated chunks of numbers; None: anything else, which h5py must read."""
+    about = dataset.id.get_create_plist()
+    if about.get_layout() != h5py.h5d.CHUNKED or dataset.dtype.kind not in "fiu":
+        return None
+    filters = [about.get_filter(i)[0] for i in range(about.get_nfilters())]
+    if filters not in ([h5py.h5z.FILTER_DEFLATE], [h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_DEFLATE]):
+        return None
+    return _Layout(about.get_chunk(), dataset.dtype, len(filters) == 2)
+
+
+def _raw_chunk(dataset: h5py.Dataset, corner: tuple[int, ...]) -> bytes | None:
+    """Bytes of a chunk as they lie in the file; None: never written, or a filter was left out for this chunk."""
+    info = dataset.id.get_chunk_info_by_coord(corner)
+    if info.size == 0 or info.filter_mask != 0:
+        return None
+    return dataset.id.read_direct_chunk(corner)[1]
+
+
+def _overlap(window: Window, corner: tuple[int, ...], chunk: tuple[int, ...]) -> tuple[Window, Window]:
+    """Where a chunk and the window meet: in the chunk, and in the window."""
+    source, target = [], []
+    for wanted, first, length in zip(window, corner, chunk, strict=True):
+        start, stop = max(wanted.start, first), min(wanted.stop, first + length)
+        source.append(slice(start - first, stop - first))
+        target.append(slice(start - wanted.start, stop - wanted.start))
+    return tuple(source), tuple(target)
+
+
+def _inflate(raw: bytes, layout: _Layout, name: str, corner: tuple[int, ...]) -> NDArray:
+    """Values of a chunk; those at the array's edge are stored whole, too."""
+    due = int(np.prod(layout.chunk)) * layout.dtype.itemsize
+    try:
+        flat = zlib.decompress(raw, bufsize=due)
+    except zlib.error as error:
+        raise zlib.error(f"{name}, chunk at {corner}: {error}") from error
+    if len(flat) != due:
+        raise OSError(f"{name}, chunk at {corner}: {len(flat)} bytes where {due} are due")
+    if layout.shuffled:
+        # All first bytes lie together, then all second ones, and so on.
+        planes = np.frombuffer(flat, np.uint8).reshape(layout.dtype.itemsize, -1)
+        flat = np.ascontiguousarray(planes.T).tobytes()
+    return np.frombuffer(flat, layout.dtype).reshape(layout.chunk)
