@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from smapnb import lstm_forecast, lstm_kernel, lstm_packed
+from smapnb import lstm_cuda, lstm_forecast, lstm_kernel, lstm_packed
 
 
 class Masks(NamedTuple):
@@ -201,6 +201,9 @@ def recurrence(
 ) -> tuple[Tensor, State]:
     """`reference_recurrence` by the fastest exact path: torch's LSTM without masks, Numba on CPU, else operators."""
     _check_masks(masks, u.shape[1:])
+    if masks is None and u.device.type == "cuda":
+        h, s = lstm_cuda.unmasked(u, weight_ih, weight_hh, bias, state)
+        return h, State(h[-1].detach().clone(), s)
     if masks is None:
         zero = u.new_zeros(1, u.shape[1], u.shape[2])
         h0, s0 = (zero, zero) if state is None else (state.h[None], state.s[None])
@@ -223,17 +226,9 @@ def _check_masks(masks: Masks | None, shape: tuple[int, ...]) -> None:
 def operator_recurrence(
     u: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias: Tensor, masks: Masks, state: State | None = None
 ) -> tuple[Tensor, State]:
-    """Equations 2-7 with masks in torch operators on any device; the x part of all days is one product."""
-    days, batch, hidden = u.shape
-    h, s = state if state is not None else (u.new_zeros(batch, hidden), u.new_zeros(batch, hidden))
-    from_x = torch.addmm(bias, (u * masks.x).reshape(days * batch, hidden), weight_ih.T).view(days, batch, -1)
-    out = []
-    for t in range(days):
-        i, f, g, o = torch.addmm(from_x[t], h * masks.h, weight_hh.T).chunk(4, dim=1)
-        s = torch.tanh(g) * masks.g * torch.sigmoid(i) + s * torch.sigmoid(f)
-        h = torch.tanh(s) * torch.sigmoid(o)
-        out.append(h)
-    return torch.stack(out), State(h, s)
+    """As `recurrence`, with masks on any device: products and passes of torch, replayed as CUDA graphs on a GPU."""
+    h, s = lstm_cuda.masked(u, weight_ih, weight_hh, bias, masks, state)
+    return h, State(h[-1].detach().clone(), s)
 
 
 class _FusedRecurrence(torch.autograd.Function):
