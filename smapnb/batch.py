@@ -87,7 +87,7 @@ def _statistics(values: npt.NDArray[np.float64], scaling: str, static: bool) -> 
             return 0.0, 1.0
         low, high = np.percentile(values, TRIM_PERCENT)
         trimmed = values[(values >= low) & (values <= high)]
-        values = trimmed if trimmed.std() > 0 else values
+        values = trimmed if trimmed.size and trimmed.std() > 0 else values  # two values leave none between
     spread = float(values.std())
     # A constant input carries nothing: keep it, centred, rather than divide by zero.
     return float(values.mean()), spread if spread > 0 else 1.0

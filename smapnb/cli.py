@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -71,6 +72,29 @@ Points = Annotated[
 Assign = Annotated[list[str] | None, typer.Option("-p", metavar="KEY=VALUE", help="Set a profile key, as for run.")]
 
 
+@app.command()
+def train(
+    name: Name,
+    only: Annotated[list[str] | None, typer.Option(help="Target, as surface; may be repeated.")] = None,
+    assign: Assign = None,
+) -> None:
+    """Train on the cube of a run; several processes under torchrun share the work.
+
+    torchrun --nproc-per-node 4 -m smapnb train PROFILE
+    """
+    from smapnb import cube  # here, as torch takes seconds to import
+    from smapnb import train as training
+
+    with _one_line_errors(cube.CubeError, training.TrainingError, training.BatchError), training.joined() as ranks:
+        chosen = profile.load(name, overrides=profile.parse_assignments(assign or []))
+        targets, folder = chosen.targets_among(only), profile.run_folder(chosen.name)
+        data = cube.open_cube(folder / "cube.zarr")
+        for quantity in targets:
+            result = training.train(data, chosen, quantity, folder / quantity, ranks=ranks)
+            if ranks.first:
+                typer.echo(f"{result.checkpoint}  {result.seconds / 60:.1f} min on {result.device}")
+
+
 @fetch_app.command("plan")
 def fetch_plan(
     name: Name,
@@ -106,17 +130,18 @@ def fetch_get(
 
 
 @contextmanager
-def _one_line_errors() -> Iterator[None]:
+def _one_line_errors(*also: type[Exception]) -> Iterator[None]:
     """Turn what a user can mend into one line on stderr and exit code 1; all else keeps its traceback."""
     try:
         yield
     except pydantic.ValidationError as error:
         problems = (f"{'.'.join(map(str, e['loc'])) or 'profile'}: {e['msg']}" for e in error.errors())
         _fail("profile does not hold: " + "; ".join(problems))
-    except (profile.ProfileError, runner.RunError, fetch.FetchError, yaml.YAMLError) as error:
+    except (profile.ProfileError, runner.RunError, fetch.FetchError, yaml.YAMLError, *also) as error:
         _fail(str(error))
 
 
 def _fail(message: str) -> None:
-    typer.echo("smapnb: " + " ".join(message.split()), err=True)
+    process = f" (process {os.environ['RANK']})" if "RANK" in os.environ else ""  # one of those that torchrun started
+    typer.echo(f"smapnb{process}: " + " ".join(message.split()), err=True)
     raise typer.Exit(1)

@@ -21,7 +21,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from smapnb import train_state
-from smapnb.batch import Places, cut_windows, draw_places, iterations_per_epoch, scored_days
+from smapnb.batch import BatchError, Places, cut_windows, draw_places, iterations_per_epoch, scored_days
 from smapnb.lstm import Masks, SoilMoistureLSTM
 from smapnb.profile import Profile, Quantity, Training
 from smapnb.train_checkpoint import CHECKPOINT, Checkpoint, TrainingError, network, replace_file, versions
@@ -29,7 +29,7 @@ from smapnb.train_data import TrainingData
 from smapnb.train_ranks import Ranks, joined
 from smapnb.train_validation import held_back
 
-__all__ = ["Ranks", "TrainingError", "TrainingResult", "held_back", "joined", "learning_rate", "masked_loss", "train"]
+__all__ = ["BatchError", "Ranks", "TrainingError", "TrainingResult", "held_back", "joined", "train"]
 
 HISTORY = "history.csv"
 LEARNING_RATE_RISE = 0.05  # share of the steps over which the cosine schedule first rises

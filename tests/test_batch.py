@@ -85,6 +85,12 @@ def test_where_the_middle_is_constant_all_values_count():
     assert scaler.std["precipitation"] == pytest.approx(19**0.5)
 
 
+def test_where_two_values_leave_no_middle_both_count():
+    """Percentiles 10 and 90 of 1 and 3 are 1.2 and 2.8: no value between; mean 2, spread 1."""
+    scaler = Scaler.fit(dataset(sand=[1, 3]), ["sand"])
+    assert (scaler.mean["sand"], scaler.std["sand"]) == (2, 1)
+
+
 @pytest.mark.parametrize("rules", ["author-code", "paper-text"])
 def test_a_constant_input_is_centred(rules):
     data = dataset(sand=[40, 40, 40])
