@@ -6,6 +6,7 @@ It reads no file and scores nothing. Parts that serve alone are named here as we
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping
 from typing import Literal
 
@@ -22,7 +23,7 @@ from smapnb.insitu_footprint import InsituError, observed_fraction, own_cell
 from smapnb.insitu_layers import chosen, depth_weights, root_zone
 from smapnb.insitu_pixels import inside, one_pixel, plane, site_series
 from smapnb.insitu_quality import average_probes, daily_mean, quality, since
-from smapnb.insitu_tables import station_table, upscaling_table
+from smapnb.insitu_tables import removed_records, rule_set_table, station_table, upscaling_table
 from smapnb.insitu_thiessen import ThiessenError, thiessen_polygons, thiessen_weights, true_scale
 from smapnb.insitu_upscale import limits, upscale
 from smapnb.rules import Rules
@@ -42,7 +43,9 @@ __all__ = [
     "own_cell",
     "pixel_stations",
     "quality",
+    "removed_records",
     "root_zone",
+    "rule_set_table",
     "site_limits",
     "station_table",
     "thiessen_polygons",
@@ -51,6 +54,8 @@ __all__ = [
     "upscale",
     "upscaling_table",
 ]
+
+log = logging.getLogger(__name__)
 
 Bool = NDArray[np.bool_]
 
@@ -115,6 +120,10 @@ def core_series(
         clean = average_probes(clean).drop_vars("n_probes")
     measured = _measured(core)  # before quality: a frozen probe is still there
     layers = {"surface": _surface(clean, measured), "rootzone": _rootzone(clean, measured, rule)}
+    for quantity, theta in layers.items():
+        if not theta["has"].any():
+            level = logging.WARNING if quantity == "surface" else logging.INFO
+            log.log(level, "no station of %d has the probes of the %s", theta.sizes["station"], quantity)
     columns: dict[str, list[NDArray]] = {name: [] for name in ("value", "error", "freedom", "coverage", "n")}
     columns |= {f"{name}_rootzone": [] for name in columns}
     for index, pixel in enumerate(pixels):

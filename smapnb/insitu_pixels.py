@@ -56,7 +56,8 @@ def one_pixel(
             log.warning("%s: weights of stations without data, which count as not operating: %s", where, absent)
         taken = named & has
     if not taken.any():
-        log.warning("%s: no station", where)
+        # Where no station at all has such a probe, as in a network without a root zone, the pixel is not to blame.
+        log.log(logging.WARNING if has.any() else logging.INFO, "%s: no station", where)
         nothing = np.full(theta.sizes["time"], np.nan)
         gaps = dict.fromkeys(("value", "error", "freedom"), nothing)
         return {**gaps, "coverage": np.zeros_like(nothing), "n": np.array(0)}

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+
+import numpy as np
 import pandas as pd
 import xarray as xr
 
@@ -64,3 +67,49 @@ def upscaling_table(series: xr.Dataset, limits: xr.DataArray, truth: xr.DataArra
         columns["inside"] = inside.where(with_limits).mean("time")
     table = pd.DataFrame({name: array.to_numpy() for name, array in columns.items()}, series["site"].to_numpy())
     return table.rename_axis("site")
+
+
+def removed_records(series: xr.Dataset) -> pd.DataFrame:
+    """Tabulate what each rule of quality removed, as `smapnb.insitu.core_series` and `crn_series` have noted it.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Index ``depth`` (text, cm); ``records``, then those removed by each rule, those ``kept``, and of these
+        ``kept_without_temperature``.
+    """
+    table = pd.DataFrame(json.loads(series.attrs["quality"]))
+    table.index = pd.Index(table.pop("depth").map("{:g}".format), name="depth")
+    return table
+
+
+def rule_set_table(one: xr.Dataset, two: xr.Dataset) -> pd.DataFrame:
+    """Set surface means that two sets of rules make of the same stations beside each other.
+
+    Parameters
+    ----------
+    one, two : xarray.Dataset, (time, site)
+        Results of `smapnb.insitu.core_series`; their attribute ``rules`` names the columns.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Index ``site``; ``name``; ``days``, ``coverage`` and ``sampling error`` (means over those days, the latter in m3
+        m-3) of either set; ``days in both``; ``difference``, the mean of `one` less `two` over these days, and
+        ``largest``, its largest size, m3 m-3. Sites without a mean under either set are left out.
+    """
+    columns: dict[str, xr.DataArray] = {"name": one["name"]}
+    there = [series["ssm_insitu"].notnull() for series in (one, two)]
+    for series, known in zip((one, two), there, strict=True):
+        columns[f"days, {series.attrs['rules']}"] = known.sum("time")
+    for name, title in (("coverage", "coverage"), ("ssm_insitu_error", "sampling error")):
+        for series, known in zip((one, two), there, strict=True):
+            columns[f"{title}, {series.attrs['rules']}"] = series[name].where(known).mean("time")
+    apart = one["ssm_insitu"].astype(np.float64) - two["ssm_insitu"]
+    columns |= {
+        "days in both": apart.count("time"),
+        "difference": apart.mean("time"),
+        "largest": abs(apart).max("time"),
+    }
+    table = pd.DataFrame({name: array.to_numpy() for name, array in columns.items()}, one["site"].to_numpy())
+    return table[(there[0] | there[1]).any("time").to_numpy()].rename_axis("site")

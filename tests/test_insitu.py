@@ -181,11 +181,15 @@ def test_a_pixel_without_stations_is_named(caplog):
     with caplog.at_level(logging.WARNING, "smapnb.insitu"):
         out = insitu.core_series(core, pixels("16013603"))
     assert "16013603, surface: no station" in caplog.text
+    assert "rootzone" not in caplog.text  # no station at all is that deep: nothing to warn of
     assert np.isnan(out["ssm_insitu"]).all() and out["coverage"].item() == 0
     assert insitu.pixel_stations(core, pixels("16013603")).empty
     # A station in the box, but of another site, is none of its own.
     other = insitu.core_series(dense([[[0.1]]], [0.5], [0.5], site="1602"), pixels("16013603"))
     assert np.isnan(other["ssm_insitu"]).all()
+    with caplog.at_level(logging.WARNING, "smapnb.insitu"):
+        insitu.core_series(core.assign_coords(depth=[50.0]), pixels("16013603"))
+    assert "no station of 1 has the probes of the surface" in caplog.text
 
 
 # Sparse network

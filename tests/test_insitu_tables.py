@@ -1,5 +1,7 @@
 """Tables of stations and of site means, by hand."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -51,3 +53,37 @@ def test_the_truth_is_counted_inside_the_limits(series):
     assert table.loc["p", "n_days"] == 3 and table.loc["q", "n_stations"] == 8
     assert table.loc["p", "coverage"] == pytest.approx(0.75)
     assert "inside" not in insitu.upscaling_table(series, insitu.site_limits(series))
+
+
+def test_two_sets_of_rules_by_hand(series):
+    nan = np.nan
+    other = series.copy(deep=True)
+    # p: 0.20, -, 0.25, 0.21 against 0.20, 0.22, -, 0.24; q is on the same days as before, 0.01 lower on the first.
+    other["ssm_insitu"].values[:, 0] = [0.20, nan, 0.25, 0.21]
+    other["ssm_insitu"].values[0, 1] = 0.29
+    other["coverage"].values[:, 0] = [1.0, 0.4, 0.6, 0.8]
+    one, two = series.assign_attrs(rules="paper-text"), other.assign_attrs(rules="author-code")
+    table = insitu.rule_set_table(one, two)
+    assert table.index.tolist() == ["p", "q"] and table["name"].tolist() == ["P", "Q"]
+    assert table["days, paper-text"].tolist() == [3, 4] and table["days, author-code"].tolist() == [3, 4]
+    # Coverage counts on days with a mean only: 0.4 is the day without.
+    np.testing.assert_allclose(table["coverage, author-code"], [(1.0 + 0.6 + 0.8) / 3, 0.75])
+    np.testing.assert_allclose(table["sampling error, paper-text"], 0.01)
+    assert table["days in both"].tolist() == [2, 4]
+    np.testing.assert_allclose(table["difference"], [0.03 / 2, 0.01 / 4], atol=1e-12)
+    np.testing.assert_allclose(table["largest"], [0.03, 0.01], atol=1e-12)
+    gone = [each.assign(ssm_insitu=each["ssm_insitu"].where(each["site"] == "q")) for each in (one, two)]
+    assert insitu.rule_set_table(*gone).index.tolist() == ["q"]
+
+
+def test_removed_records_are_those_noted():
+    told = {
+        "depth": [5.0, 15.5],
+        "records": [9, 8],
+        "colder": [2, 0],
+        "kept": [7, 8],
+        "kept_without_temperature": [1, 0],
+    }
+    table = insitu.removed_records(xr.Dataset(attrs={"quality": json.dumps(told)}))
+    assert table.index.tolist() == ["5", "15.5"] and table["colder"].tolist() == [2, 0]
+    assert table.columns.tolist() == ["records", "colder", "kept", "kept_without_temperature"]
