@@ -72,6 +72,21 @@ Points = Annotated[
 Assign = Annotated[list[str] | None, typer.Option("-p", metavar="KEY=VALUE", help="Set a profile key, as for run.")]
 
 
+Scheduler = Annotated[
+    str | None, typer.Option(metavar="ADDRESS", help="Dask scheduler, as tcp://node:8786; or local, or serial.")
+]
+
+
+@app.command("cube")
+def build_cube(name: Name, scheduler: Scheduler = None, assign: Assign = None) -> None:
+    """Build the cube of a run from the data; at full size, a stopped build goes on by the same command."""
+    from smapnb import cube  # here, as the readers take a second to import
+
+    with _one_line_errors(cube.CubeError):
+        chosen = profile.load(name, overrides=profile.parse_assignments(assign or []))
+        typer.echo(cube.build(chosen, profile.run_folder(chosen.name) / "cube.zarr", scheduler=scheduler))
+
+
 @app.command()
 def train(
     name: Name,
