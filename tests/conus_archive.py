@@ -1,7 +1,7 @@
-"""A small archive of the agencies' files in the folders that fetch gives them, with a value of its own in every cell.
+"""A small archive of the agencies' files in the folders that fetch gives them, with a value of its own in each cell.
 
-Granules are those of `granules`; hourly NLDAS files and ISRIC's soils are written here. What a cube must hold of them is
-said by formulas that share nothing with the package but the edges of the cells.
+Granules are those of `granules`; hourly NLDAS files and ISRIC's soils are written here. What a cube must hold of them
+is said by formulas that share nothing with the package but the edges of the cells.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def hourly(name: str, stamp) -> np.ndarray:
     """One hour of one variable, (lat, lon), in the file's units and within what the table allows."""
     hours = (pd.Timestamp(stamp) - FIRST) / pd.Timedelta(hours=1)
     row, col = np.indices((LAT.size, LON.size))
-    wave = (np.sin(0.9 * row + 0.1 * NAMES.index(name)) + np.cos(1.3 * col) + np.sin(0.26 * hours) + 3.5) / 7
+    wave = (np.sin(0.9 * row + 0.1 * NAMES.index(name)) + np.cos(1.3 * col) + np.sin(0.2 * hours) + 3.5) / 7
     low, high = {
         "Rainf": (0, 4),
         "Tair": (270, 300),

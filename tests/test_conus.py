@@ -1,0 +1,447 @@
+"""The cube of the agencies' files: every cell holds what was put in for it, however it was built or extended."""
+
+import json
+import logging
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import conus_archive as archive
+import granules
+import numpy as np
+import pandas as pd
+import pydantic
+import pytest
+import xarray as xr
+
+from smapnb import cube, cube_archive, cube_full, cube_statics, cube_store, fetch, grid, variables
+from smapnb.cube import CubeError
+from smapnb.fetch_lists import WINDOW_SUFFIX
+from smapnb.profile import Profile
+
+pytest.importorskip("rasterio", reason="ISRIC's soils need the extra soils")
+N_DAYS = 5
+STATICS = ["sand", "clay", "albedo", "dense_vegetation", "landcover_class"]
+
+
+def make_profile(n_days=N_DAYS, targets=("surface", "rootzone"), statics=STATICS, pixels=None, **settings) -> Profile:
+    days = [str(day.date()) for day in pd.date_range(archive.FIRST, periods=n_days)]
+    data = {"source": "conus", "start": days[0], "end": days[-1], "pixels": pixels}
+    sections = {
+        "data": data | {"archive": {"region": archive.REGION, **settings}},
+        "inputs": {"statics": list(statics)},
+        "training": {"start": days[0], "end": days[0]},
+        "hindcast": {"start": days[0], "end": days[-1]},
+        "evaluation": {"start": days[1], "end": days[1]},
+    }
+    return Profile.model_validate({"name": "tiny", "title": "A test", "targets": list(targets), **sections})
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory) -> Path:
+    """The archive; no test may change it."""
+    root = tmp_path_factory.mktemp("data")
+    archive.write(root, N_DAYS)
+    return root
+
+
+@pytest.fixture
+def root(files, tmp_path) -> Path:
+    """A copy of the archive that a test may spoil."""
+    return Path(shutil.copytree(files, tmp_path / "data"))
+
+
+@pytest.fixture(autouse=True)
+def short_blocks(monkeypatch):
+    """Two days a block, so that five days are three of them."""
+    monkeypatch.setattr(cube_store, "TIME_CHUNK", 2)
+
+
+@pytest.fixture(scope="module")
+def made(files, tmp_path_factory) -> Path:
+    """A cube built in one process; no test may change it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cube_store, "TIME_CHUNK", 2)
+        return build(make_profile(), tmp_path_factory.mktemp("run") / "cube.zarr", files)
+
+
+@pytest.fixture(scope="module")
+def data(made) -> xr.Dataset:
+    return cube.open_cube(made).load()
+
+
+def build(profile: Profile, path: Path, root: Path, scheduler: str = "serial") -> Path:
+    return cube.build(profile, path, root, scheduler)
+
+
+def places(dataset: xr.Dataset, km: int) -> list[tuple[int, int, int]]:
+    """Pixel, row and column of the cells of one grid."""
+    at = np.flatnonzero(dataset["grid_km"].values == km)
+    return [(int(i), int(dataset["row"][i]), int(dataset["col"][i])) for i in at]
+
+
+# What is in it ------------------------------------------------------------------------------------------------
+
+
+def test_surface_at_every_cell_and_day(data):
+    fields = [archive.l3_field(day) for day in data.indexes["time"]]
+    for i, row, col in places(data, 36):
+        due = [np.nan if field[row, col] < 0 else field[row, col] for field in fields]
+        np.testing.assert_array_equal(data["ssm_smap"][:, i], np.float32(due))
+    assert data["ssm_smap"][:, data["grid_km"] == 9].isnull().all()
+
+
+def test_rootzone_is_the_mean_of_eight_fields(data):
+    top, left = (axis.start for axis in archive.WINDOW9)
+    for n, day in enumerate(data.indexes["time"]):
+        stamps = day + pd.to_timedelta(1.5 + 3 * np.arange(8), unit="h")
+        mean = np.mean([archive.l4_field(stamp).astype(np.float64) for stamp in stamps], axis=0)
+        for i, row, col in places(data, 9):
+            assert float(data["rzsm_smap"][n, i]) == pytest.approx(mean[row - top, col - left], rel=1e-6)
+    assert data["rzsm_smap"][:, data["grid_km"] == 36].isnull().all()
+
+
+@pytest.mark.parametrize("name", archive.NAMES)
+def test_weather_and_land_models_at_every_pixel(data, name):
+    ours = next(o for product in archive.NLDAS.values() for key, (o, _, _) in product.items() if key == name)
+    if name == "SoilM_0_100cm":
+        np.testing.assert_array_equal(data["rzsm_vic"], data["rzsm_noah"])  # the same fields were put in
+    for day in data.indexes["time"][[0, 3]]:
+        hours = day + pd.to_timedelta(np.arange(24), unit="h")
+        for km in (36, 9):
+            for i, row, col in places(data, km)[::7]:
+                due = archive.expected_hours(name, hours, row, col, km)
+                assert float(data[ours].sel(time=day)[i]) == pytest.approx(due, rel=2e-3, abs=2e-3)
+
+
+def test_exact_days_end_with_the_hour_of_midnight(files, tmp_path, data):
+    profile = make_profile(2, nldas_day="exact", land_models=["noah"])
+    exact = cube.open_cube(build(profile, tmp_path / "cube.zarr", files)).load()
+    assert "ssm_vic" not in exact
+    day = exact.indexes["time"][1]
+    i, row, col = places(exact, 36)[10]
+    due = archive.expected_hours("Rainf", day + pd.to_timedelta(np.arange(1, 25), unit="h"), row, col, 36)
+    assert float(exact["precipitation"].sel(time=day)[i]) == pytest.approx(due, rel=1e-3)
+    assert abs(float(data["precipitation"].sel(time=day)[i]) - due) > 0.3
+
+
+def test_statics(data):
+    """Soils by area on each grid; flags of a 9 km cell are those of the 36 km cell around it."""
+    for km in (36, 9):
+        for i, row, col in places(data, km):
+            around = (row * km // 36, col * km // 36)
+            assert float(data["albedo"][i]) == pytest.approx((around[0] * 1000 + around[1]) / 1e6, rel=1e-6)
+            assert float(data["dense_vegetation"][i]) == around[0] % 2
+            assert float(data["sand"][i]) == pytest.approx(archive.expected_sand(row, col, km), rel=3e-3)
+    assert set(data["landcover_class"].values) == {10}
+    assert (data["clay"] == 10).all()
+
+
+def test_every_static_has_one_product():
+    assert sorted([*cube_statics.FLAGS, *cube_statics.SOILS, "ndvi"]) == sorted(variables.names("static"))
+
+
+def test_cells_of_both_grids(data):
+    """36 km: 8 x 7 in the box; 9 km: each fourth row and column from the corner of the whole box (189, 589)."""
+    lon, lat = data["lon"].values, data["lat"].values
+    west, east, south, north = archive.REGION
+    assert ((lon > west) & (lon < east) & (lat > south) & (lat < north)).all()
+    assert data["grid_km"].values.tolist() == sorted(data["grid_km"].values, reverse=True)
+    assert (data["grid_km"] == 36).sum() == 56
+    fine = data.isel(pixel=np.asarray(data["grid_km"] == 9))
+    assert ((fine["row"] - 189) % 4 == 0).all() and ((fine["col"] - 589) % 4 == 0).all()
+    assert fine["col"].max() < archive.WINDOW9[1].stop - 16  # the sea begins there
+    counts = json.loads(data.attrs["pixels"])
+    assert counts["n_cells_9_km_without_land"] == counts["n_cells_9_km"] - fine.sizes["pixel"] > 0
+    for km in (36, 9):
+        for i, row, col in places(data, km):
+            assert (row, col) == tuple(grid.EaseGrid(km).cell(lon[i], lat[i]))
+    for quantity, km in variables.GRID_KM.items():
+        np.testing.assert_array_equal(variables.pixels_of(data, quantity), data["grid_km"] == km)
+
+
+def test_is_described(data, made):
+    assert data.attrs["synthetic"] == "false" and data.attrs["grid"] == "EASE-Grid 2.0 global, 36 km and 9 km"
+    read = json.loads(data.attrs["read"])
+    assert read["SPL3SMP"]["n_granules"] == N_DAYS and read["SPL4SMGP"]["n_granules"] == 8 * N_DAYS
+    assert [read[product]["files_read"] for product in ("FORA", "NOAH", "VIC")] == [24 * N_DAYS] * 3
+    assert (data.attrs["statics_start"], data.attrs["statics_end"]) == ("2016-02-26", "2016-03-01")
+    assert (cube.report(data)["n_out_of_range"] == 0).all()
+    assert sorted(path.name for path in made.parent.iterdir()) == ["cube.zarr"]
+    variables.check(data, "cube")
+
+
+# Which cells ----------------------------------------------------------------------------------------------------
+
+
+def test_cells_seen_seldom_are_left_out(root, tmp_path):
+    """A cell is seen on 3 or 4 of 5 days (2 of 3 in turn); more than 0.7 of them is 4."""
+    profile = make_profile(least_observed=0.7, statics=[], targets=["surface"], land_models=[])
+    kept = cube.open_cube(build(profile, tmp_path / "cube.zarr", root)).load()
+    rows, cols = grid.EaseGrid(36).window(*archive.REGION)
+    fields = [archive.l3_field(day)[rows, cols] > 0 for day in pd.date_range(archive.FIRST, periods=N_DAYS)]
+    often = np.argwhere(np.sum(fields, axis=0) >= 4) + np.array([rows.start, cols.start])
+    assert list(zip(kept["row"].values, kept["col"].values, strict=True)) == [tuple(cell) for cell in often]
+    assert json.loads(kept.attrs["pixels"])["n_cells_36_km_seldom_observed"] == 56 - len(often) > 0
+    assert "rzsm_smap" not in kept and set(kept["grid_km"].values) == {36}
+
+
+def test_days_without_a_granule_count_as_days(root, tmp_path, caplog):
+    """Of five days two are left: what is seen on both is seen on 0.4 of the days."""
+    for day in ("20160227", "20160228", "20160229"):
+        next((root / "smap/SPL3SMP.009").rglob(f"*_{day}_*")).unlink()
+    profile = make_profile(least_observed=0.35, statics=[], targets=["surface"], land_models=[])
+    with caplog.at_level(logging.WARNING):
+        kept = cube.open_cube(build(profile, tmp_path / "cube.zarr", root)).load()
+    two = [archive.l3_field(day)[kept["row"], kept["col"]] > 0 for day in ("2016-02-26", "2016-03-01")]
+    assert np.all(two) and 0 < kept.sizes["pixel"] < 56
+    assert kept["ssm_smap"].count("time").values.tolist() == [2] * kept.sizes["pixel"]
+    assert json.loads(kept.attrs["read"])["SPL3SMP"]["n_granules"] == 2
+    assert "3 of 5 days" in caplog.text
+
+
+def test_cells_under_stations_are_added(root, tmp_path, data):
+    """One station of the network and one of another; a site between the sampled cells, one outside the box."""
+    head = "WBAN\tCOUNTRY\tSTATE\tLOCATION\tVECTOR\tNAME\tLATITUDE\tLONGITUDE\tOPERATION\tNETWORK\n"
+    rows = [
+        "00001\tUS\tTX\tA\t1 N\tA\t34.2\t-99.7\tOperational\tUSCRN\n",
+        "00002\tUS\tTX\tB\t1 N\tB\t34.5\t-99.2\tOperational\tUSRCRN\n",
+        "00003\tUS\tAK\tC\t1 N\tC\t64.5\t-149.2\tOperational\tUSCRN\n",
+    ]
+    (root / "uscrn").mkdir()
+    (root / "uscrn/stations.tsv").write_text(head + "".join(rows))
+    (root / "core_sites").mkdir()
+    text = "site,station,lon,lat,depth,time,soil_moisture\n4801,1,-99.05,33.4,5,2016-01-01T00:00Z,0.2\n"
+    (root / "core_sites/a.csv").write_text(text)
+    profile = make_profile(2, statics=[], targets=["rootzone"], land_models=[])
+    more = cube.open_cube(build(profile, tmp_path / "cube.zarr", root)).load()
+    before = {(row, col) for _, row, col in places(data, 9)}
+    now = {(row, col) for _, row, col in places(more, 9)}
+    fine = grid.EaseGrid(9)
+    assert now - before == {tuple(map(int, fine.cell(-99.7, 34.2))), tuple(map(int, fine.cell(-99.05, 33.4)))}
+    assert before < now
+    assert "ssm_smap" not in more
+
+
+def test_at_most_so_many_pixels_of_each_grid(files, tmp_path):
+    profile = make_profile(2, pixels=4, statics=["albedo"], targets=["rootzone", "surface"], land_models=[])
+    few = cube.open_cube(build(profile, tmp_path / "cube.zarr", files))
+    assert few["grid_km"].values.tolist() == [36] * 4 + [9] * 4
+
+
+# How it is built ------------------------------------------------------------------------------------------------
+
+
+def chunks(path: Path) -> dict[str, bytes]:
+    """Bytes of every chunk, by name."""
+    return {
+        str(p.relative_to(path)): p.read_bytes() for p in path.rglob("*") if p.is_file() and p.parent.name != path.name
+    }
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_processes_of_dask_write_the_same_bits(files, made, tmp_path):
+    distributed = pytest.importorskip("distributed", reason="many processes need the extra cluster")
+    options = {"n_workers": 2, "threads_per_worker": 1, "processes": True, "dashboard_address": None}
+    with distributed.LocalCluster(**options) as cluster:
+        path = build(make_profile(), tmp_path / "cube.zarr", files, cluster.scheduler_address)
+    assert chunks(path) == chunks(made)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["cube.zarr"]
+
+
+def test_a_scheduler_that_does_not_answer(files, tmp_path, monkeypatch):
+    with pytest.raises(CubeError, match="no Dask scheduler answers at 'nowhere'"):
+        build(make_profile(2), tmp_path / "cube.zarr", files, "nowhere")
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(CubeError, match=r"pip install 'smapnb\[cluster\]'"):
+        build(make_profile(2), tmp_path / "cube.zarr", files, "local")
+
+
+KILLED = """
+import os, sys
+from smapnb import cube, cube_full, cube_store
+from test_conus import make_profile
+
+def dying(tasks, **_):
+    for n, task in enumerate(tasks):
+        if n == 7:
+            os._exit(9)
+        yield task
+
+cube_store.TIME_CHUNK = 2
+cube_full.tqdm = dying
+getattr(cube, sys.argv[1])(make_profile(), sys.argv[2], sys.argv[3], "serial")
+"""
+
+
+def killed(function: str, path: Path, root: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    command = [sys.executable, "-c", KILLED, function, str(path), str(root)]
+    assert subprocess.run(command, env=environment, check=False).returncode == 9
+
+
+def test_a_killed_build_goes_on(files, made, tmp_path, monkeypatch):
+    path = tmp_path / "cube.zarr"
+    killed("build", path, files)
+    with pytest.raises(CubeError, match="building was stopped"):
+        cube.open_cube(path)
+    partial = cube_store.partial_of(path)
+    assert len(list(cube_full.notes_of(partial).glob("*_*.json"))) == 7
+    before = {p: p.stat().st_mtime_ns for p in partial.rglob("c/*/*") if p.is_file()}
+    done = []
+    run = cube_full.cube_tasks.run
+    monkeypatch.setattr(cube_full.cube_tasks, "run", lambda task: (done.append(task.product), run(task)))
+    build(make_profile(), path, files)
+    assert len(done) == 15 - 7  # five products in three blocks
+    after = {path / p.relative_to(partial): time for p, time in before.items()}
+    assert before and {p: p.stat().st_mtime_ns for p in after} == after
+    assert chunks(path) == chunks(made)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["cube.zarr"]
+
+
+def test_what_was_stopped_is_not_gone_on_with_for_other_files(root, made, tmp_path):
+    path = tmp_path / "cube.zarr"
+    killed("build", path, root)
+    archive.write_hour(root, "FORA", pd.Timestamp("2016-02-26T05"))
+    os.utime(next(root.rglob("NLDAS_FORA0125_H.A20160226.0500*")), (0, 0))
+    build(make_profile(), path, root)
+    assert chunks(path) == chunks(made)
+    assert cube.open_cube(path).attrs["source_sha256"] != cube.open_cube(made).attrs["source_sha256"]
+
+
+def test_is_kept_until_a_file_changes(root, tmp_path):
+    profile = make_profile(2, statics=[], targets=["surface"], land_models=[])
+    path = build(profile, tmp_path / "cube.zarr", root)
+    created = [p.stat().st_ino for p in (path, path / "zarr.json")]
+    build(profile, path, root)
+    assert [p.stat().st_ino for p in (path, path / "zarr.json")] == created
+    granules.write_l3(
+        root / "smap/SPL3SMP.009/2016",
+        "20160226",
+        {"soil_moisture_scav": 0.25},
+        version="009",
+        release="R19240",
+        counter=2,
+    )
+    build(profile, path, root)
+    assert (cube.open_cube(path)["ssm_smap"][0] == 0.25).all()
+
+
+def test_append(root, made, tmp_path):
+    """Two days, then three more: the same values, and no file of the first days is touched."""
+    path = build(make_profile(2), tmp_path / "cube.zarr", root)
+    with pytest.raises(CubeError, match="nothing to append"):
+        cube.append(make_profile(2), path, root)
+    before = {p: (p.stat().st_ino, p.read_bytes()) for p in path.rglob("*") if p.is_file()}
+    cube.append(make_profile(), path, root, "serial")
+    assert {p: (p.stat().st_ino, p.read_bytes()) for p in before} == before
+    both, whole = cube.open_cube(path).load(), cube.open_cube(made).load()
+    daily = [name for name, array in whole.data_vars.items() if "time" in array.dims]
+    xr.testing.assert_equal(both[daily], whole[daily])
+    assert both["grid_km"].identical(whole["grid_km"])
+    assert both.attrs["source_sha256"] == whole.attrs["source_sha256"]
+    assert sorted(p.name for p in path.parent.iterdir()) == ["cube.zarr", "data"]
+
+
+def test_append_refuses_other_files_and_settings(root, tmp_path):
+    path = build(make_profile(2), tmp_path / "cube.zarr", root)
+    with pytest.raises(CubeError, match=r"differs in \['archive'\]"):
+        cube.append(make_profile(nldas_day="exact"), path, root)
+    os.utime(next(root.rglob("NLDAS_VIC0125_H.A20160226.0500*")), (0, 0))
+    with pytest.raises(CubeError, match=r"cannot append, the files of its days.*source_sha256"):
+        cube.append(make_profile(), path, root)
+    assert cube.open_cube(path).sizes["time"] == 2
+
+
+# What goes wrong ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("folder", "product"),
+    [
+        ("smap/SPL3SMP.009", "SPL3SMP"),
+        ("smap/SPL4SMGP.008-window", "SPL4SMGP"),
+        ("nldas/NLDAS_FORA0125_H.2.0", "FORA"),
+        ("nldas/NLDAS_VIC0125_H.2.0", "VIC"),
+        ("wise", "WISE30sec"),
+    ],
+)
+def test_a_missing_product(files, tmp_path, folder, product):
+    """The others are linked, not copied."""
+    for top in files.iterdir():
+        for own in [top] if top.name == "wise" else top.iterdir():
+            if str(own.relative_to(files)) != folder:
+                target = tmp_path / "data" / own.relative_to(files)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.symlink_to(own)
+    with pytest.raises(CubeError, match=rf"{folder.split('-')[0]}.*: {product} is not here; .*smapnb fetch get tiny"):
+        build(make_profile(), tmp_path / "cube.zarr", tmp_path / "data")
+    assert not (tmp_path / "cube.zarr.partial").exists()
+
+
+def test_hours_that_lack(root, tmp_path):
+    next(root.rglob("NLDAS_NOAH0125_H.A20160228.0700*")).unlink()
+    with pytest.raises(
+        CubeError, match=r"NOAH.*: 1 of 5 days have fewer than 24 .* first is 2016-02-28 with 23; get it"
+    ):
+        build(make_profile(), tmp_path / "cube.zarr", root)
+    # The last hour closes the last day under the exact rule only.
+    next(root.rglob("NLDAS_FORA0125_H.A20160302.0000*")).unlink()
+    with pytest.raises(CubeError, match=r"FORA.*first is 2016-03-01 with 23"):
+        build(make_profile(nldas_day="exact"), tmp_path / "cube.zarr", root)
+    profile = make_profile(min_hours=23, statics=[], targets=["surface"], land_models=["noah"])
+    some = cube.open_cube(build(profile, tmp_path / "cube.zarr", root))
+    assert some["ssm_noah"].notnull().all()
+    assert json.loads(some.attrs["read"])["NOAH"]["hours_missing"] == 1
+
+
+def test_no_granule_in_these_days(root, tmp_path):
+    for path in (root / "smap/SPL4SMGP.008-window").rglob("*.h5"):
+        path.rename(path.with_name(path.name.replace("_2016", "_2015")))
+    with pytest.raises(CubeError, match="no granule of SPL4SMGP from 2016-02-26 to 2016-03-01; get it by"):
+        build(make_profile(), tmp_path / "cube.zarr", root)
+
+
+def test_a_broken_file_is_named_and_the_rest_is_kept(root, made, tmp_path):
+    broken = next(root.rglob("NLDAS_FORA0125_H.A20160229.1100*"))
+    good, times = broken.read_bytes(), broken.stat()
+    broken.write_bytes(good[:2000] + bytes(len(good) - 2000))
+    os.utime(broken, (times.st_atime, times.st_mtime))
+    path = tmp_path / "cube.zarr"
+    with pytest.raises(CubeError, match=rf"FORA from 2016-02-28: .*{broken.name}: damaged"):
+        build(make_profile(), path, root)
+    done = list(cube_full.notes_of(cube_store.partial_of(path)).glob("*_*.json"))
+    assert done and not any("FORA_000002" in note.name for note in done)
+    broken.write_bytes(good)
+    os.utime(broken, (times.st_atime, times.st_mtime))
+    build(make_profile(), path, root)
+    assert chunks(path) == chunks(made)
+
+
+def test_a_damaged_archive_of_soils(root, tmp_path):
+    packed = root / "wise/wise_30sec_v1.zip"
+    packed.write_bytes(packed.read_bytes()[:3000])
+    with pytest.raises(CubeError, match=r"wise_30sec_v1\.zip: damaged or truncated"):
+        build(make_profile(2), tmp_path / "cube.zarr", root)
+
+
+def test_folders_are_those_of_fetch():
+    short = {"FORA": "NLDAS_FORA0125_H", "NOAH": "NLDAS_NOAH0125_H", "VIC": "NLDAS_VIC0125_H"}
+    for product, folders in cube_archive.FOLDERS.items():
+        theirs = fetch.PRODUCTS[short.get(product, product)]
+        own = theirs.folder.split("/{")[0]
+        windows = (own + WINDOW_SUFFIX,) if theirs.collection else ()
+        assert folders == (own, *windows), product
+
+
+def test_profiles_refuse_what_does_not_fit():
+    twin = make_profile().model_dump()
+    twin["data"]["source"] = "twin"
+    with pytest.raises(pydantic.ValidationError, match="archive belongs to the source conus, not to twin"):
+        Profile.model_validate(twin)
+    with pytest.raises(pydantic.ValidationError, match="no product of the source conus gives ndvi"):
+        make_profile(statics=["ndvi"])
+    with pytest.raises(pydantic.ValidationError, match="extra"):
+        make_profile(overpass="AM")
