@@ -142,8 +142,9 @@ class Hindcast(Period):
 
     spinup_days: Annotated[int, Field(ge=0)] = Field(365, description="days run before `start` and thrown away")
     dropout_passes: Annotated[int, Field(ge=0)] = Field(0, description="0: dropout off; n: mean of n passes with it")
-    pixel_block: Positive = 128
-    time_block: Positive = 366
+    precision: Literal["float32", "bfloat16"] = Field("float32", description="of the factors of the large products")
+    pixel_block: Positive = Field(512, description="pixels run at once, and to a chunk; a task of Dask")
+    time_block: Positive = Field(366, description="days read at once, and to a chunk")
 
 
 class Evaluation(Period):

@@ -17,9 +17,11 @@ import xarray as xr
 from reservoir import FORCING, STATICS, make_cube, make_profile
 
 import smapnb.hindcast as module
-from smapnb import hindcast, variables
+import smapnb.hindcast_block as block_module
+from smapnb import hindcast, hindcast_store, variables
 from smapnb.batch import Scaler
 from smapnb.hindcast import HindcastError
+from smapnb.lstm import SoilMoistureLSTM
 from smapnb.train_checkpoint import CHECKPOINT, Checkpoint, TrainingError, network
 
 HERE = Path(__file__).parent
@@ -194,9 +196,9 @@ def test_one_pass_is_the_network_with_constant_masks(cube, tmp_path):
     checkpoint = make_checkpoint()
     seen = []
     checkpoint.save(tmp_path / "surface" / CHECKPOINT)
-    draw = module._masks
+    draw = block_module.draw_masks
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "_masks", lambda *args: seen.append(draw(*args)) or seen[-1])
+        patch.setattr(block_module, "draw_masks", lambda *args: seen.append(draw(*args)) or seen[-1])
         result = run(cube, tmp_path, dropout_passes=1, pixel_block=1000, time_block=40)
     assert len(seen) == 1
     for mask in seen[0]:
@@ -213,11 +215,12 @@ def test_one_pass_is_the_network_with_constant_masks(cube, tmp_path):
 
 def test_every_member_pass_and_pixel_has_masks_of_its_own(folder):
     model = make_checkpoint().models()[0]
-    drawn = [module._masks(model, 6, 0, member, k, slice(0, 6)) for member in (0, 1) for k in (0, 1)]
-    drawn += [module._masks(model, 6, 1, 0, 0, slice(0, 6))]
+    draw, every = block_module.draw_masks, np.arange(6)
+    drawn = [draw(model, 6, 0, member, k, every) for member in (0, 1) for k in (0, 1)]
+    drawn += [draw(model, 6, 1, 0, 0, every)]
     rows = torch.cat([torch.cat(list(masks), dim=1) for masks in drawn])
     assert len(rows.unique(dim=0)) == 5 * 6
-    part = module._masks(model, 6, 0, 0, 0, slice(2, 5))
+    part = draw(model, 6, 0, 0, 0, np.arange(2, 5))
     assert all(torch.equal(a, b[2:5]) for a, b in zip(part, drawn[0], strict=True))
 
 
@@ -355,15 +358,15 @@ BLOCKS = {"pixel_block": 4, "time_block": 60}
 def pixels_run(patch: pytest.MonkeyPatch, stop_at: int | None = None) -> list[int]:
     """First pixels of the blocks that are run from now on; stops before the block `stop_at`."""
     seen: list[int] = []
-    block = module._run_pixels
+    block = module.run_pixels
 
-    def spy(cube, days, first_kept, pixels, *rest):
+    def spy(job, pixels):
         if pixels.start == stop_at:
             raise KeyboardInterrupt
         seen.append(pixels.start)
-        return block(cube, days, first_kept, pixels, *rest)
+        return block(job, pixels)
 
-    patch.setattr(module, "_run_pixels", spy)
+    patch.setattr(module, "run_pixels", spy)
     return seen
 
 
@@ -440,7 +443,7 @@ def test_finished_blocks_are_never_believed_of_another_store(cube, folder, monke
         def stopped(*_):
             raise KeyboardInterrupt
 
-        patch.setattr(module, "_write_progress", stopped)
+        patch.setattr(hindcast_store, "write_progress", stopped)
         run(cube, folder, **BLOCKS, spinup_days=0)
     result = run(cube, folder, **BLOCKS)
     assert not np.isnan(result["ssm_lstm"]).any()
@@ -469,7 +472,7 @@ def test_memory_does_not_grow_with_the_record(folder, monkeypatch):
     larger than asked.
     """
     pixels, peaks, events = 60, [], []
-    run_block, write = module.SoilMoistureLSTM.run, xr.Dataset.to_zarr
+    run_block, write = SoilMoistureLSTM.run, xr.Dataset.to_zarr
 
     def running(self, x, *rest):
         events.append(x.shape[:2])
@@ -479,7 +482,7 @@ def test_memory_does_not_grow_with_the_record(folder, monkeypatch):
         events.extend(["written"] * ("region" in kwargs))
         return write(self, *args, **kwargs)
 
-    monkeypatch.setattr(module.SoilMoistureLSTM, "run", running)
+    monkeypatch.setattr(SoilMoistureLSTM, "run", running)
     monkeypatch.setattr(xr.Dataset, "to_zarr", writing)
     for years in (1, 2, 9):  # the first also pays for what is only loaded once
         profile = make_profile(

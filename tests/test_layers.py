@@ -31,7 +31,8 @@ TABLE: dict[str, set[str]] = {
     # The checkpoint is all of training that a hindcast may know, so it has a module of its own.
     "train_checkpoint": {"batch", "lstm", "profile"},
     "train": {"batch", "lstm", "profile", "train_checkpoint", "variables"},
-    "hindcast": {"batch", "lstm", "train_checkpoint"},
+    "cluster": set(),
+    "hindcast": {"batch", "cluster", "lstm", "train_checkpoint", "variables"},
     "insitu": {"grid", "rules", "variables"},
     # Products against site series: collocation, periods, scores, differences.
     "comparison": {"metrics", "fusion", "rules", "variables"},
