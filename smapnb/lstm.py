@@ -92,9 +92,9 @@ class SoilMoistureLSTM(nn.Module):
         def draw(where: str) -> Tensor:
             ones = torch.ones(batch, self.hidden_size, device=device, dtype=weight.dtype)
             if where not in self.dropout_on or self.dropout == 0:
-                return ones.to(weight.device)
+                return ones.to(weight.device, non_blocking=True)
             kept = torch.bernoulli(ones * (1 - self.dropout), generator=generator)
-            return (kept / (1 - self.dropout)).to(weight.device)
+            return (kept / (1 - self.dropout)).to(weight.device, non_blocking=True)
 
         return Masks(draw("x"), draw("h"), draw("g"))
 

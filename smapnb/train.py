@@ -201,12 +201,13 @@ class _Run:
             settings.warmup,
             self.generator,
         )
-        here = Places(*(values.to(self.device) for values in places))
+        # Not blocking, here and for noise and masks: else the host would wait each time for all that a GPU has to do.
+        here = Places(*(values.to(self.device, non_blocking=True) for values in places))
         windows = cut_windows(self.data.training, here.part(self.share), self.seq_length, settings.warmup)
         if settings.forcing_noise:
             n = len(self.inputs.forcing)
             noise = torch.randn((length, settings.batch_size, n), generator=self.generator)[:, self.share]
-            windows.x[..., :n] += settings.forcing_noise * noise.to(self.device)
+            windows.x[..., :n] += settings.forcing_noise * noise.to(self.device, non_blocking=True)
         masks = Masks(*(m[self.share] for m in self.model.draw_masks(settings.batch_size, self.generator)))
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate(step, self.iterations * settings.epochs, settings)
