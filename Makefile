@@ -8,7 +8,7 @@ INSTALLED := $(VENV)/.smapnb-installed
 LAB := $(VENV)/.smapnb-lab-installed
 
 .DEFAULT_GOAL := book
-.PHONY: setup book book-sphinx test lint lab bench clean clean-runs
+.PHONY: setup book book-sphinx test lint lab bench bench-gpu clean clean-runs
 
 setup: $(INSTALLED)
 
@@ -43,6 +43,10 @@ lab: $(LAB)
 
 bench: setup
 	$(BIN)/python -m benchmarks
+
+# Needs a CUDA GPU and a PyTorch built for it, which make setup does not install.
+bench-gpu: setup
+	$(BIN)/python -m benchmarks.gpu
 
 clean:
 	rm -rf _build book/executed build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis
