@@ -20,6 +20,7 @@ from smapnb import cube, plot, stations, train
 from smapnb.batch import Scaler
 from smapnb.profile import data_root, load, run_folder, variable
 from smapnb.sources import authors_csv, twin
+from smapnb.variables import pixels_of
 
 # %% [markdown]
 # The two parameters choose the run. `profile` names a file in `profiles/`; `overrides` changes single keys
@@ -40,7 +41,9 @@ folder = run_folder(settings.name)
 path = cube.build(settings, folder / "cube.zarr")
 data = cube.open_cube(path)
 targets = [variable(quantity, "smap") for quantity in settings.targets]
-smap = data[targets[0]].load()
+own = np.flatnonzero(pixels_of(data, settings.targets[0]))
+together = targets if own.size == data.sizes["pixel"] else targets[:1]
+smap = data[targets[0]].isel(pixel=own).load()
 what = {"surface": "surface", "rootzone": "root-zone"}[settings.targets[0]]
 synthetic = settings.synthetic
 print(settings.title)
@@ -49,8 +52,9 @@ print("source:", data.attrs["source"])
 # %% [markdown]
 # ## Where, and how wet on average
 #
-# Each square is one 36 km pixel of the EASE-Grid 2.0, the grid on which the satellite's product is
-# delivered. The map on the left is the mean of what was observed, the one on the right how often that was.
+# Each square is one pixel of the EASE-Grid 2.0, the grid on which the satellite's product is delivered: 36 km wide. At
+# full size the root zone has pixels of its own, 9 km wide; this page then shows those of the first target. The map on
+# the left is the mean of what was observed, the one on the right how often that was.
 
 # %% mystnb={"image": {"alt": "Two maps of the conterminous United States: mean observed soil moisture, and the fraction of days with an observation, one square a pixel"}}
 training = slice(str(settings.training.start), str(settings.training.end))
@@ -114,12 +118,12 @@ if silent:
 # empty it smoothly. What the satellite measured at the same pixel stands below, to be zoomed into.
 
 # %% mystnb={"image": {"alt": "Seven stacked daily series of one pixel: precipitation, air temperature, longwave and shortwave radiation, specific humidity, and two wind components"}}
-example = data.isel(pixel=data.sizes["pixel"] // 2).load()
+example = data.isel(pixel=own[own.size // 2]).load()
 place = f"pixel {int(example['pixel'])}, {float(example['lat']):.1f}°N {-float(example['lon']):.1f}°W"
 plot.series_panels(example, settings.inputs.forcing, title=f"Forcing of {place}", synthetic=synthetic)
 
 # %%
-plot.interactive_series(example, targets, title=f"SMAP soil moisture, {place}", synthetic=synthetic)
+plot.interactive_series(example, together, title=f"SMAP soil moisture, {place}", synthetic=synthetic)
 
 # %% [markdown]
 # ## By what the network's inputs are scaled
@@ -131,8 +135,8 @@ plot.interactive_series(example, targets, title=f"SMAP soil moisture, {place}", 
 # scaling, that is its training mean; `missing` says how often. `mean` and `spread` are in the variable's units.
 
 # %%
-names = [*settings.inputs.forcing, *settings.inputs.statics, *targets]
-days = data.sel(time=training)
+names = [*settings.inputs.forcing, *settings.inputs.statics, *together]
+days = data.isel(pixel=own).sel(time=training)
 held_pixels, _ = train.held_back(days, settings)
 scaler = Scaler.fit(days.isel(pixel=~held_pixels), names, settings.rules)
 scaling = pd.DataFrame(
@@ -162,18 +166,19 @@ if synthetic:
 if sample.is_dir():
     compared["real sample"] = twin.realism(authors_csv.open_sample(sample, [2015, 2016]))
 if not synthetic:
-    print("This run is the real sample itself: compare it with the twin in the profile twin.")
+    print("This run is of real data itself: compare them with the twin in the profile twin.")
 elif not sample.is_dir():
     print("The real sample is not at hand (no folder conus412 where SMAPNB_DATA points): the twin stands alone.")
 
 # %% mystnb={"image": {"alt": "Four panels comparing the twin and, where it is at hand, the real sample: seasonal cycle of surface soil moisture, its autocorrelation by lag, its distribution, and the seasonal cycle of precipitation"}}
-plot.realism(compared)
+plot.realism(compared) if compared else None
 
 # %%
 scalars = {k: v[[n for n in v if not v[n].dims]] for k, v in compared.items()}
-units = {name: array.attrs["units"] for name, array in next(iter(scalars.values())).items()}
+units = {name: array.attrs["units"] for statistics in scalars.values() for name, array in statistics.items()}
 side_by_side = pd.DataFrame({"units": units} | {k: v.to_pandas() for k, v in scalars.items()})
-plot.table(side_by_side, title="Surface soil moisture and precipitation, by source", synthetic=None, precision=3)
+title = "Surface soil moisture and precipitation, by source"
+plot.table(side_by_side, title=title, synthetic=None, precision=3) if compared else None
 
 # %% [markdown]
 # ## What stands in the ground
