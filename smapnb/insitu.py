@@ -6,7 +6,6 @@ It reads no file and scores nothing. Parts that serve alone are named here as we
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Mapping
 from typing import Literal
 
@@ -54,8 +53,6 @@ __all__ = [
     "upscale",
     "upscaling_table",
 ]
-
-log = logging.getLogger(__name__)
 
 Bool = NDArray[np.bool_]
 
@@ -120,10 +117,6 @@ def core_series(
         clean = average_probes(clean).drop_vars("n_probes")
     measured = _measured(core)  # before quality: a frozen probe is still there
     layers = {"surface": _surface(clean, measured), "rootzone": _rootzone(clean, measured, rule)}
-    for quantity, theta in layers.items():
-        if not theta["has"].any():
-            level = logging.WARNING if quantity == "surface" else logging.INFO
-            log.log(level, "no station of %d has the probes of the %s", theta.sizes["station"], quantity)
     columns: dict[str, list[NDArray]] = {name: [] for name in ("value", "error", "freedom", "coverage", "n")}
     columns |= {f"{name}_rootzone": [] for name in columns}
     for index, pixel in enumerate(pixels):
@@ -131,7 +124,9 @@ def core_series(
         for quantity, theta in layers.items():
             suffix = "" if quantity == "surface" else "_rootzone"
             has = np.asarray(theta["has"].to_numpy(), dtype=bool)
-            for name, values in one_pixel(theta, has, core, box, given.get(str(pixel)), f"{pixel}, {quantity}").items():
+            where, needed = f"{pixel}, {quantity}", quantity == "surface"
+            found = one_pixel(theta, has, core, box, given.get(str(pixel)), where, needed=needed)
+            for name, values in found.items():
                 columns[name + suffix].append(values)
     out = site_series(core, reference_pixels, {name: np.array(parts) for name, parts in columns.items()})
     attrs = {"rules": rule.name, "quality": _told(removed, early)}

@@ -45,8 +45,10 @@ def one_pixel(
     box: xr.Dataset,
     provided: Mapping[str, float] | None,
     where: str,
+    *,
+    needed: bool,
 ) -> dict[str, NDArray]:
-    """Series of one pixel; NaN, and a line in the log, where no station can give it."""
+    """Series of one pixel; NaN, and a line in the log, where no station can give it, a warning if it is `needed`."""
     if provided is None:
         taken = inside(core, box) & has
     else:
@@ -56,8 +58,9 @@ def one_pixel(
             log.warning("%s: weights of stations without data, which count as not operating: %s", where, absent)
         taken = named & has
     if not taken.any():
-        # Where no station at all has such a probe, as in a network without a root zone, the pixel is not to blame.
-        log.log(logging.WARNING if has.any() else logging.INFO, "%s: no station", where)
+        # Where none of the site's stations has such a probe, as at sites without a root zone, nothing is amiss.
+        own = core["site"].to_numpy().astype(str) == str(box["site"].item())
+        log.log(logging.WARNING if needed or (own & has).any() else logging.INFO, "%s: no station", where)
         nothing = np.full(theta.sizes["time"], np.nan)
         gaps = dict.fromkeys(("value", "error", "freedom"), nothing)
         return {**gaps, "coverage": np.zeros_like(nothing), "n": np.array(0)}

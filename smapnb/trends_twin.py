@@ -196,7 +196,8 @@ def selection(table: pd.DataFrame, quantity: str, threshold: float = 0.5, level:
     chosen = {"all": known}
     for name, text in (("insitu", "in situ"), ("truth", "truth")):
         chosen[f"|{text}| > {threshold:g}"] = known[known[name].abs() > threshold]
-    return pd.DataFrame({name: _agreement(part, level) for name, part in chosen.items()}).T.rename_axis("sites")
+    agreed = {name: _agreement(part, level) for name, part in chosen.items()}
+    return pd.DataFrame.from_dict(agreed, orient="index").rename_axis("sites")
 
 
 def _agreement(part: pd.DataFrame, level: float) -> dict[str, float]:

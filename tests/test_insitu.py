@@ -189,7 +189,10 @@ def test_a_pixel_without_stations_is_named(caplog):
     assert np.isnan(other["ssm_insitu"]).all()
     with caplog.at_level(logging.WARNING, "smapnb.insitu"):
         insitu.core_series(core.assign_coords(depth=[50.0]), pixels("16013603"))
-    assert "no station of 1 has the probes of the surface" in caplog.text
+    assert caplog.text.count("16013603, surface: no station") == 3  # a site without any surface probe is told of
+    with caplog.at_level(logging.WARNING, "smapnb.insitu"):
+        insitu.core_series(dense([[[0.1, 0.1, 0.1]]], [1.5], [0.5], (5.0, 20.0, 50.0)), pixels("16013603"))
+    assert "16013603, rootzone: no station" in caplog.text  # it is deep, but stands elsewhere
 
 
 # Sparse network
