@@ -80,9 +80,9 @@ Scheduler = Annotated[
 @app.command("cube")
 def build_cube(name: Name, scheduler: Scheduler = None, assign: Assign = None) -> None:
     """Build the cube of a run from the data; at full size, a stopped build goes on by the same command."""
-    from smapnb import cube  # here, as the readers take a second to import
+    from smapnb import cluster, cube  # here, as the readers take a second to import
 
-    with _one_line_errors(cube.CubeError):
+    with _one_line_errors(cube.CubeError, cluster.ClusterError):
         chosen = profile.load(name, overrides=profile.parse_assignments(assign or []))
         typer.echo(cube.build(chosen, profile.run_folder(chosen.name) / "cube.zarr", scheduler=scheduler))
 
@@ -108,6 +108,20 @@ def train(
             result = training.train(data, chosen, quantity, folder / quantity, ranks=ranks)
             if ranks.first:
                 typer.echo(f"{result.checkpoint}  {result.seconds / 60:.1f} min on {result.device}")
+
+
+@app.command("hindcast")
+def run_hindcast(name: Name, scheduler: Scheduler = None, assign: Assign = None) -> None:
+    """Run the trained networks of a run over its cube; a stopped hindcast goes on by the same command."""
+    from smapnb import batch, cluster, cube, hindcast, train_checkpoint  # here, as torch takes seconds to import
+
+    errors = (hindcast.HindcastError, train_checkpoint.TrainingError, batch.BatchError, cluster.ClusterError)
+    with _one_line_errors(cube.CubeError, *errors):
+        chosen = profile.load(name, overrides=profile.parse_assignments(assign or []))
+        folder = profile.run_folder(chosen.name)
+        data = cube.open_cube(folder / "cube.zarr")
+        hindcast.run(data, chosen, folder, folder / "hindcast.zarr", scheduler=scheduler)
+        typer.echo(folder / "hindcast.zarr")
 
 
 @fetch_app.command("plan")
