@@ -23,6 +23,7 @@ from smapnb import cube, plot, train
 from smapnb.lstm import SoilMoistureLSTM
 from smapnb.metrics_baselines import climatology
 from smapnb.profile import load, project_folder, run_folder, variable
+from smapnb.variables import pixels_of
 
 # %% tags=["parameters"]
 profile = "smoke"
@@ -115,11 +116,12 @@ for quantity, result in results.items():
 # the number of held-back observations, `rmse` is in the column's units.
 
 # %%
-held_pixels, held_days = train.held_back(training, settings)
-held_back = xr.DataArray(held_pixels, dims="pixel") | xr.DataArray(held_days, dims="time")
 rows = []
 for quantity, result in results.items():
-    obs = training[variable(quantity, "smap")].load()
+    own = training.isel(pixel=pixels_of(training, quantity))
+    held_pixels, held_days = train.held_back(own, settings)
+    held_back = xr.DataArray(held_pixels, dims="pixel") | xr.DataArray(held_days, dims="time")
+    obs = own[variable(quantity, "smap")].load()
     seen, hidden = obs.where(~held_back), obs.where(held_back)
     season = climatology(seen.mean("pixel"), obs.indexes["time"])
     errors = {"mean": hidden - seen.mean(), "season": hidden - season}
