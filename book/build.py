@@ -25,6 +25,7 @@ from smapnb.profile import Profile, load, run_folder
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOK_PATTERN = "[0-9][0-9]_*.ipynb"
 KERNEL_MODEL = '"panel.models.browser.BrowserInfo"'
+FOLDED_FROM = 8  # lines; shorter code is read in passing, longer code parts the prose from its figure
 SMALLEST_PAGE = 5_000  # bytes; the theme's frame alone is larger, an empty file is not
 BANNER = """:::{{admonition}} Synthetic
 :class: warning synthetic-banner
@@ -88,6 +89,14 @@ def without_kernel_parts(notebook: nbformat.NotebookNode) -> nbformat.NotebookNo
     return notebook
 
 
+def with_long_code_folded(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """Return `notebook` with its longer code one click away: in the book the figures lead."""
+    for cell in notebook.cells:
+        if cell.cell_type == "code" and len(cell.source.splitlines()) >= FOLDED_FROM:
+            cell.metadata["tags"] = [*cell.metadata.get("tags", []), "hide-input"]
+    return notebook
+
+
 MIXED = """:::{admonition} Chapters made with different settings
 :class: warning
 The chapters of this run were not all made with the same parameters (see the table below) and may not belong together.
@@ -136,7 +145,7 @@ def collect(asked: str, book: Path) -> list[str]:
     for path in found:
         notebook = nbformat.read(path, as_version=4)
         check_executed(notebook, path)
-        notebook = without_kernel_parts(with_actual_parameters(notebook))
+        notebook = with_long_code_folded(without_kernel_parts(with_actual_parameters(notebook)))
         if profile.synthetic:
             notebook = add_banner(notebook, profile)
         nbformat.write(notebook, folder / path.name)

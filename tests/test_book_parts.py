@@ -61,6 +61,13 @@ def test_only_the_parameters_of_the_run_are_shown():
     assert len(build.with_actual_parameters(notebook(cells[0], cells[2])).cells) == 2
 
 
+def test_long_code_is_folded_and_short_code_stays_in_sight():
+    book = notebook(executed("\n".join(["1"] * 7)), executed("\n".join(["1"] * 8)))
+    book.cells[1].metadata["tags"] = ["mine"]
+    folded = build.with_long_code_folded(book)
+    assert [cell.metadata.get("tags", []) for cell in folded.cells] == [[], ["mine", "hide-input"]]
+
+
 def test_failed_and_unexecuted_notebooks_are_refused():
     failed = notebook(executed())
     failed.metadata.papermill = {"exception": True}
@@ -191,13 +198,23 @@ def test_information_flow_shows_every_input_and_target_of_the_profile(profile):
 
 def test_benchmark_file_of_another_shape_is_named(tmp_path):
     good = tmp_path / "training.json"
-    good.write_text(json.dumps({"title": "Training step", "rows": [{"cell": "packed", "ms": 12.34567}]}))
+    rows = [{"cell": "packed", "ms": 12.34567}, {"cell": "looped", "ms": 26310.4}]
+    good.write_text(json.dumps({"title": "Training step", "rows": rows}))
     shown = " ".join(node.astext() for node in benchmark_table.result(good))
-    assert "Training step" in shown and "packed" in shown and "12.35" in shown
+    assert "Training step" in shown and "packed" in shown and "12.35" in shown and "26,310" in shown
     bad = tmp_path / "odd.json"
     bad.write_text('{"rows": 3}')
     with pytest.raises(ExtensionError, match=r"odd\.json"):
         benchmark_table.result(bad)
+
+
+def test_what_was_measured_is_said_once_for_neighbouring_rows():
+    assert benchmark_table.once([["a", "1"], ["a", "2"], ["b", "3"], ["a", "4"]]) == [
+        ["a", "1"],
+        ["", "2"],
+        ["b", "3"],
+        ["a", "4"],
+    ]
 
 
 def test_run_table_says_what_is_recorded_and_what_is_not(tmp_path):
@@ -261,11 +278,11 @@ def test_rules_table_shows_every_choice_on_which_the_sets_differ_as_a_reader_wou
     (node,) = rules_table.RulesTable.run(None)
     rows = [[cell.astext() for cell in row.findall(nodes.entry)] for row in node.findall(nodes.row)]
     assert rows[0][:3] == ["what is decided", "paper-text", "author-code"]
-    found = {row[-1]: dict(zip(rows[0], row, strict=True)) for row in rows[1:]}
+    found = {row[0].split("\n\n")[1]: dict(zip(rows[0], row, strict=True)) for row in rows[1:]}  # below: its name
     sets = [vars(rules.of(name)) for name in ("paper-text", "author-code")]
     assert set(found) == {name for name in sets[0] if sets[0][name] != sets[1][name]} - {"name"}
     # The differences that the paper's section II-C and the scripts are known for.
-    assert (found["core_coldest"]["paper-text"], found["core_coldest"]["author-code"]) == ("4.0", "0.0")
+    assert (found["core_coldest"]["paper-text"], found["core_coldest"]["author-code"]) == ("4", "0")
     assert found["crn_farthest"]["paper-text"] == "no limit" and found["crn_coldest_kept"]["paper-text"] == "yes"
     assert "_" not in found["bottom_layer"]["paper-text"]
 

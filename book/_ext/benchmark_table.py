@@ -21,7 +21,13 @@ RESULTS = Path(__file__).resolve().parents[2] / "benchmarks" / "results"
 
 def shown(value: object) -> str:
     """Text of one cell; four digits are enough for a measured number."""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return f"{float(f'{value:.4g}'):,.10g}" if isinstance(value, float) else str(value)
+
+
+def once(cells: list[list[str]]) -> list[list[str]]:
+    """Return `cells` with what was measured said in the first of its rows only."""
+    firsts = ["", *(row[0] for row in cells)]
+    return [["" if row[0] == above else row[0], *row[1:]] for above, row in zip(firsts, cells, strict=False)]
 
 
 def result(path: Path) -> list[nodes.Node]:
@@ -43,8 +49,11 @@ def result(path: Path) -> list[nodes.Node]:
     if isinstance(machine, dict):
         machine = ", ".join(f"{key} {value}" for key, value in machine.items())
     heading = nodes.paragraph("", "", nodes.strong(text=record.get("title", path.stem)))
-    note = f"Machine: {machine}. Recorded: {record.get('recorded', 'date not recorded')}."
-    return [heading, table(columns, cells), nodes.paragraph(text=note, classes=["run-machine"])]
+    recorded = str(record.get("recorded", "date not recorded")).replace("T", " ").replace("+00:00", " UTC")
+    note = f"Machine: {machine}. Recorded: {recorded}."
+    measured = table(columns, once(cells))
+    measured["classes"] = ["benchmark-table"]
+    return [heading, measured, nodes.paragraph(text=note, classes=["run-machine"])]
 
 
 class BenchmarkTable(Directive):

@@ -11,13 +11,15 @@ from sphinx.application import Sphinx
 
 from smapnb import rules
 
-HEADINGS = ("what is decided", *rules.SETS, "where the paper says it", "where the scripts do", "name in the package")
+HEADINGS = ("what is decided", *rules.SETS, "where the paper says it", "where the scripts do")
 WORDS = {"True": "yes", "False": "no", "inf": "no limit"}
 
 
 def shown(value: object) -> str:
-    """Text of one choice, as a reader would say it."""
-    return WORDS.get(str(value), str(value).replace("_", " "))
+    """Text of one choice, as a reader would say it; a date does not break at its hyphens."""
+    text = str(value).removesuffix(".0")
+    words = WORDS.get(text, text.replace("_", " "))
+    return words.replace("-", "\N{NON-BREAKING HYPHEN}") if words[:1].isdigit() else words
 
 
 class RulesTable(Directive):
@@ -25,11 +27,15 @@ class RulesTable(Directive):
 
     def run(self) -> list[nodes.Node]:
         """Docutils entry point."""
+        differences = rules.differences()
         rows = [
-            [row["decides"], *(shown(row[own]) for own in rules.SETS), row["paper"], row["scripts"], str(name)]
-            for name, row in rules.differences().iterrows()
+            [row["decides"], *(shown(row[own]) for own in rules.SETS), row["paper"], row["scripts"]]
+            for _, row in differences.iterrows()
         ]
         node = table(HEADINGS, rows)
+        for line, name in zip(node.findall(nodes.row), ["", *differences.index], strict=True):
+            if name:
+                line[0] += nodes.paragraph("", "", nodes.literal(text=str(name)))
         node["classes"] = ["rules-table"]  # its cells may break, unlike those of other tables
         return [node]
 

@@ -29,7 +29,9 @@ class VariableTable(Directive):
             ]
             for row in TABLE.values()
         ]
-        return [table(HEADINGS, rows)]
+        node = table(HEADINGS, rows)
+        node["classes"] = ["variable-table"]  # its descriptions may break, unlike the cells of a run's table
+        return [node]
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
