@@ -1,5 +1,6 @@
 """Figures: drawn without warnings, labelled with units and, where it is so, with "synthetic"."""
 
+import re
 import warnings
 
 import matplotlib as mpl
@@ -109,6 +110,14 @@ def test_a_table_says_whether_it_is_synthetic():
     assert plot.table(frame, title="t", synthetic=True).caption == "t (synthetic)"
     with pytest.raises(ValueError, match=r"'t': no column says .*\['a'\]"):
         plot.table(frame[["real sample"]].set_axis(["a"], axis=1), title="t", synthetic=None)
+
+
+def test_a_table_shows_counts_whole_metrics_by_name_and_depths_without_idle_zeros():
+    rows = pd.MultiIndex.from_tuples([("lstm", 5.0, "pearson_r"), ("lstm", 12.5, "ubrmse")])
+    frame = pd.DataFrame({"n": [41.0, np.nan], "share": [0.0, 1.0], "value": [0.5, 2.0]}, index=rows)
+    shown = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", plot.table(frame, title="t", synthetic=False).to_html()))
+    assert " lstm 5 R 41 0.0000 0.5000 " in shown
+    assert " 12.5 ubRMSE - 1.0000 2.0000 " in shown
 
 
 def test_labels_and_colours():

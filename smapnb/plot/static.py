@@ -18,6 +18,7 @@ from smapnb.plot.style import CONUS, OTHERS, borders, colour, label, spread, tit
 from smapnb.variables import TABLE
 
 WIDTH = 8.0  # inches, the text column of the book
+LONGEST_TICKS = 24  # letters of all products side by side below a third of it; more run into one another
 
 
 def static_maps(
@@ -135,18 +136,22 @@ def loss_curves(history: pd.DataFrame, *, title: str, units: str, synthetic: boo
         Units of the validation scores; the loss is that of scaled values and has none.
     """
     scores = [c for c in history.columns if c.startswith("validation") and history[c].notna().any()]
+    if len(scores) == 2 and history[scores[0]].equals(history[scores[1]]):
+        scores = scores[:1]  # only pixels, or only months, are held back: the sum of both says nothing more
     chart, axes = plt.subplots(1, 1 + bool(scores), figsize=(WIDTH, 3.2), squeeze=False, layout="constrained")
     plt.close(chart)
     styles = ["-", "--", ":", "-."]
+    means = {"validation_rmse": "all held back", "validation_rmse_pixels": "pixels", "validation_rmse_months": "months"}
     for position, (member, rows) in enumerate(history.groupby("member")):
         own = {"color": OTHERS[position % len(OTHERS)], "linewidth": 1.2}
         axes[0, 0].plot(rows["epoch"], rows["loss"], label=f"member {member}", **own)
         for style, name in zip(styles, scores, strict=False):
-            text = f"member {member}, {name.removeprefix('validation_').replace('_', ' ')}"
-            axes[0, 1].plot(rows["epoch"], rows[name], style, label=text, **own)
+            text = f"member {member}, {means.get(name, name)}"
+            # A recipe may look only now and then, once at the end: a line alone would not show it.
+            axes[0, 1].plot(rows["epoch"], rows[name], f"o{style}", markersize=3, label=text, **own)
     axes[0, 0].set(xlabel="epoch", ylabel="training loss, scaled (-)", yscale="log")
     if scores:
-        axes[0, 1].set(xlabel="epoch", ylabel=f"validation ({unit_text(units)})")
+        axes[0, 1].set(xlabel="epoch", ylabel=f"RMSE on what is held back ({unit_text(units)})")
     for axis in axes.flat:
         axis.legend(fontsize=7)
         axis.grid(alpha=0.3)
@@ -178,6 +183,8 @@ def _boxes(axis: Axes, values: Mapping[str, xr.DataArray]) -> None:
     first = next(iter(values.values()))
     axis.set_ylabel(label(str(first.name), first.attrs), fontsize=9)
     axis.tick_params(labelsize=8)
+    if sum(map(len, known)) > LONGEST_TICKS:
+        axis.tick_params(axis="x", rotation=40)
     axis.grid(axis="y", alpha=0.3)
 
 

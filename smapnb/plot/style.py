@@ -146,7 +146,25 @@ def table(frame: pd.DataFrame, *, title: str, synthetic: bool | None, precision:
     if synthetic is None and not any(re.search("synthetic|real", str(column)) for column in frame.columns):
         raise ValueError(f"table {title!r}: no column says whether it is synthetic or real: {list(frame.columns)}")
     heading = titled(title, synthetic) + (": no rows" if frame.empty else "")
-    return frame.style.set_caption(heading).format(precision=precision, na_rep="-")
+    styled = frame.style.set_caption(heading).format(precision=precision, na_rep="-")
+    counts = [column for column, values in frame.items() if _whole(values)]
+    styled.format(precision=0, na_rep="-", subset=counts)
+    return styled.format_index(_heading, axis=0).format_index(_heading, axis=1)
+
+
+def _whole(values: pd.Series) -> bool:
+    """Whether a column of floats holds numbers without a fraction only, such as counts with a gap among them."""
+    if not pd.api.types.is_float_dtype(values):
+        return False
+    known = values.dropna()
+    return bool((known % 1 == 0).all() and known.abs().max() > 1)
+
+
+def _heading(label: object) -> str:
+    """Heading of a row or column: a metric by the name that the prose gives it, a depth without idle zeros."""
+    if isinstance(label, float):
+        return f"{label:g}"
+    return METRICS[label][0] if isinstance(label, str) and label in METRICS else str(label)
 
 
 @cache
