@@ -255,7 +255,7 @@ def weather(place: Climate, time: pd.DatetimeIndex, latent: dict[str, Array]) ->
 
     Radiation: FAO-56 clear sky dimmed by cloud in the form of Kasten & Czeplak (1980,
     doi 10.1016/0038-092X(80)90391-6); clear-sky emissivity of Prata (1996, doi 10.1002/qj.49712253306) with
-    the cloud term of Crawford & Duchon (1999, doi 10.1175/1520-0450(1999)038<0474:AIPFEC>2.0.CO;2). Humidity
+    the cloud term of Crawford & Duchon (1999, doi 10.1175/1520-0450(1999)038<0474:AIPFEE>2.0.CO;2). Humidity
     is a fraction of saturation by construction.
     """
     day = time.day_of_year.to_numpy(dtype=float)
