@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
 import numpy as np
 import pandas as pd
 import xarray as xr
@@ -44,6 +46,33 @@ def site_values(scores: pd.DataFrame, metric: str) -> xr.DataArray:
     coords = {"site": rows["site"].to_numpy(), **{c: ("site", rows[c].to_numpy()) for c in ("lat", "lon")}}
     attrs = {"units": UNITS[metric], "long_name": LONG_NAMES[metric]}
     return xr.DataArray(rows["value"].to_numpy(np.float64), coords, ("site",), metric, attrs)
+
+
+def site_panels(
+    scores: pd.DataFrame, series: Iterable[tuple[str, str]], metrics: Sequence[str]
+) -> dict[str, xr.DataArray]:
+    """Lay metrics of several series on their sites, for maps beside each other; series without a row are left out.
+
+    Parameters
+    ----------
+    scores : pandas.DataFrame
+        As in `site_values`, of one quantity and sampling and of several series.
+    series : iterable of (str, str)
+        Period and product, as ``("PL", "lstm")``.
+    metrics : sequence of str
+        As in `site_values`.
+
+    Returns
+    -------
+    dict of str to xarray.DataArray
+        Title (product, period, metric) to values, series by series.
+    """
+    panels = {}
+    for period, product in series:
+        rows = scores[(scores["period"] == period) & (scores["product"] == product)]
+        for metric in metrics if len(rows) else ():
+            panels[f"{product.upper()} {period}, {LONG_NAMES[metric]}"] = site_values(rows, metric)
+    return panels
 
 
 def drydown_scores(dry: pd.DataFrame) -> pd.DataFrame:

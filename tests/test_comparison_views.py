@@ -105,3 +105,18 @@ def test_effects_on_a_page_count_sites_and_in_brackets_the_sure_ones():
     shown = comparison.effect_table(pd.DataFrame([row | counts]))
     assert shown.loc[("surface", "PL comb", "PL noah"), "higher at"] == "6 (2)"
     assert shown.iloc[0].to_list() == [0.01, -0.02, 0.03, "6 (2)", "3 (0)"]
+
+
+def test_panels_of_maps_are_one_a_series_and_metric():
+    rows = [("PL", "lstm", 0.7), ("AL", "smap", 0.8)]
+    tables = [
+        pd.DataFrame({"site": ["a", "b"], "lat": [40.0, 41.0], "lon": [-100.0, -99.0], "value": [r, r + 0.1]})
+        .assign(period=period, product=product, metric=metric)
+        for period, product, r in rows
+        for metric in ("pearson_r", "ubrmse")
+    ]  # fmt: skip
+    wanted = [("PL", "lstm"), ("PL", "noah"), ("AL", "smap")]
+    panels = comparison.site_panels(pd.concat(tables), wanted, ["ubrmse", "pearson_r"])
+    assert list(panels) == ["LSTM PL, ubRMSE", "LSTM PL, R", "SMAP AL, ubRMSE", "SMAP AL, R"]
+    np.testing.assert_allclose(panels["SMAP AL, R"], [0.8, 0.9])
+    assert panels["LSTM PL, R"]["lat"].values.tolist() == [40.0, 41.0]
