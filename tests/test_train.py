@@ -431,6 +431,38 @@ def test_a_broken_state_is_named(cube, tmp_path):
         run(cube, tmp_path)
 
 
+def changed(identity, section, **keys):
+    """An identity whose section has other keys; a value None takes the key away, as if it had not been known."""
+    values = {k: v for k, v in (identity[section] | keys).items() if v is not None}
+    return identity | {section: values}
+
+
+def test_which_state_belongs_to_a_run():
+    """Keys that came later have their default in an old state; the device is free; all else must be equal."""
+    due = train_state.identity(make_profile({"device": "cpu"}), "surface", ["a", "b"])
+    same = [
+        changed(due, "training", device="cuda"),
+        due | {"device": "cuda"},
+        changed(due, "training", loss_per=None, forcing_noise=None),  # those of the profile are the defaults
+        changed(due, "data", twin_seed=None),
+    ]
+    other = [
+        changed(due, "training", hidden_size=None),  # 8 in the profile, 256 by default
+        changed(due, "training", seed=1),
+        changed(due, "data", twin_seed=1),
+        changed(due, "inputs", statics=["clay"]),
+        changed(due, "training", of_another_world=1),
+        {k: v for k, v in due.items() if k != "data"},
+        due | {"quantity": "rootzone"},
+        due | {"rules": "paper-text"},
+        due | {"values": ["a", "c"]},
+    ]
+    for stored in same:
+        assert train_state.same_training(json.loads(json.dumps(stored)), due), stored
+    for stored in other:
+        assert not train_state.same_training(stored, due), stored
+
+
 # -- what it must not see ------------------------------------------------------------------------------------------
 
 
@@ -498,6 +530,63 @@ def test_missing_days_of_the_target_are_not_scored(cube, tmp_path):
     drawn = torch.randint(10, (40,), generator=torch.Generator().manual_seed(0))  # first draw of the pixels
     assert result.history["loss"][0] == pytest.approx(np.nanmean(scaled[:, drawn] ** 2), rel=1e-4)
     assert not {"validation_rmse", "validation_rmse_pixels"} & set(result.history)
+
+
+# -- cells of two grids, cubes on disk -----------------------------------------------------------------------------
+
+
+def of_two_grids(cube):
+    """The cube with six cells of 36 km, at places 0, 2, 3, 5, 6 and 9, and four of 9 km."""
+    return cube.assign_coords(grid_km=("pixel", [36, 9, 36, 36, 9, 36, 36, 9, 9, 36]))
+
+
+@pytest.mark.parametrize(("quantity", "own"), [("surface", [0, 2, 3, 5, 6, 9]), ("rootzone", [1, 4, 7, 8])])
+def test_a_target_is_trained_on_the_cells_of_its_grid_alone(cube, tmp_path, quantity, own):
+    """Values of the others may be anything: scaler, validation, ranges and weights are those of its own cells."""
+    both = of_two_grids(cube).copy(deep=True)
+    others = np.setdiff1d(np.arange(10), own)
+    for name in [*FORCING, "ssm_smap", "rzsm_smap"]:
+        both[name][:, others] = np.nan if name.endswith("smap") else 1e30
+    both["sand"][others] = 1e30
+    result = run(both, tmp_path / "both", quantity, validation={"pixel_fraction": 0.25})
+    alone = run(cube.isel(pixel=own), tmp_path / "alone", quantity, validation={"pixel_fraction": 0.25})
+    assert result.checkpoint.read_bytes() == alone.checkpoint.read_bytes()
+    pd.testing.assert_frame_equal(without_seconds(result.history), without_seconds(alone.history))
+
+
+def test_a_cube_without_cells_of_the_grid_is_refused(cube, tmp_path):
+    only_36 = of_two_grids(cube).isel(pixel=[0, 2, 3])
+    with pytest.raises(TrainingError, match="no pixel of the grid of rootzone"):
+        run(only_36, tmp_path, "rootzone")
+
+
+def test_a_cube_on_disk_gives_the_same_bits(cube, tmp_path):
+    pytest.importorskip("dask")
+    lazy = cube.chunk({"time": 50, "pixel": 3})
+    assert trained(lazy, tmp_path / "lazy") == trained(cube, tmp_path / "loaded")
+    assert lazy["precipitation"].chunks  # nothing of it was kept in memory
+
+
+# -- bfloat16 ------------------------------------------------------------------------------------------------------
+
+
+def test_mixed_precision_rounds_products_only(cube, tmp_path, monkeypatch):
+    """bfloat16 keeps 8 bits: gradients move by parts of a per cent, in float32; so are weights and moments."""
+    steps = []
+    step = torch.optim.AdamW.step
+
+    def spy(self, *args):
+        parameters = self.param_groups[0]["params"]
+        steps.append(torch.cat([p.grad.flatten() for p in parameters]))
+        step(self, *args)
+        moments = [v for state in self.state.values() for v in state.values()]
+        assert {v.dtype for v in [*parameters, *moments, steps[-1]]} == {torch.float32}
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", spy)
+    for mixed in (False, True):
+        run(cube, tmp_path / str(mixed), epochs=1, iterations_per_epoch=1, mixed_precision=mixed)
+    exact, rounded = steps
+    assert 1e-4 < float((rounded - exact).norm() / exact.norm()) < 0.02
 
 
 # -- errors --------------------------------------------------------------------------------------------------------
@@ -571,6 +660,31 @@ def test_impossible_validation_is_refused(cube, tmp_path, validation, message):
 def test_a_cube_without_the_training_period_is_refused(cube, tmp_path):
     with pytest.raises(TrainingError, match=r"no day in the training period 2015-04-01\.\.2015-09-30"):
         run(cube.sel(time=slice("2015-10-01", None)), tmp_path)
+
+
+def test_a_cube_that_ends_within_the_training_period_is_refused(cube, tmp_path):
+    with pytest.raises(TrainingError, match=r"2015-04-01\.\.2015-08-15 of the training period .*2015-09-30 only"):
+        run(cube.sel(time=slice(None, "2015-08-15")), tmp_path)
+
+
+def test_a_cube_without_what_the_profile_asks_for_is_refused(cube, tmp_path):
+    with pytest.raises(TrainingError, match="the cube holds no sand, ssm_smap:"):
+        run(cube.drop_vars(["sand", "ssm_smap"]), tmp_path)
+
+
+def test_the_first_broken_step_is_named(cube, tmp_path, monkeypatch):
+    """Losses are looked at every few steps only; the weights are long lost by then."""
+    monkeypatch.setattr(module, "LOOK_EVERY", 7)
+    step = module._Run._step
+
+    def breaking(self, number):
+        if number == 16:
+            self.model.output.weight.data *= torch.inf
+        return step(self, number)
+
+    monkeypatch.setattr(module._Run, "_step", breaking)
+    with pytest.raises(TrainingError, match="not finite at step 16 of member 1"):
+        run(cube, tmp_path, epochs=1, iterations_per_epoch=30)
 
 
 def test_held_back_pixels_are_the_asked_share(cube):
