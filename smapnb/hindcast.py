@@ -93,7 +93,7 @@ def run(
     if path.exists() and open_hindcast(path).attrs.get(hindcast_store.IDENTITY) == identity:
         log.info("%s: is there already", path)
         return open_hindcast(path)
-    done = hindcast_store.take_up(job, identity, _about(cube, profile, job))
+    done = hindcast_store.take_up(job, path, identity, _about(cube, profile, job))
     blocks = job.pixel_blocks()
     left = [pixels for pixels in blocks if str(pixels.start) not in done]
     results = cluster.results(run_pixels, job, left, scheduler)
@@ -128,12 +128,13 @@ def _job(cube: xr.Dataset, profile: Run, folder: Path, path: Path) -> tuple[Job,
         if lacking:
             raise HindcastError(f"the cube lacks {lacking}, which the {quantity} checkpoint needs")
         _refuse_other_training(profile, checkpoint)
-    training, part = profile.training, hindcast_store.part_of(path).absolute()
+    training = profile.training
+    identity = hindcast_store.identity(cube, profile.name, settings, checkpoints, training.device)
     # A network without dropout has but one way to run.
     passes = settings.dropout_passes if training.dropout and training.dropout_on else 0
-    lazy = cube.isel(time=days)
-    job = Job(lazy, first_kept, checkpoints, settings, passes, training.seed, training.device, part)
-    return job, hindcast_store.identity(cube, profile.name, settings, checkpoints, training.device)
+    inputs = list(dict.fromkeys(name for c in checkpoints.values() for name in [*c.forcing, *c.statics]))
+    lazy, part = cube[inputs].isel(time=days), hindcast_store.part_of(path, identity)
+    return Job(lazy, first_kept, checkpoints, settings, passes, training.seed, training.device, part), identity
 
 
 def _refuse_other_training(profile: Run, checkpoint: Checkpoint) -> None:

@@ -26,7 +26,7 @@ from smapnb.variables import pixels_of
 class Job:
     """What all blocks of a hindcast share. A lazily opened cube travels to a worker as the way to its files."""
 
-    cube: xr.Dataset  # lazily opened: the days to run, spin-up first
+    cube: xr.Dataset  # lazily opened: the inputs of all checkpoints on the days to run, spin-up first
     first_kept: int  # number of days that only spin the state up
     checkpoints: dict[str, Checkpoint]
     settings: Any  # the profile's section hindcast
@@ -34,10 +34,6 @@ class Job:
     seed: int
     device: str
     store: Path
-
-    def names(self) -> list[str]:
-        """List the inputs of all checkpoints, each once."""
-        return list(dict.fromkeys(n for c in self.checkpoints.values() for n in [*c.forcing, *c.statics]))
 
     def pixel_blocks(self) -> list[slice]:
         """Blocks of the store's chunks in which a target has pixels."""
@@ -67,7 +63,7 @@ def run_pixels(job: Job, pixels: slice) -> dict[str, int]:
     dict
         Name of a variable to the number of its values that cannot be (outside the table's valid range).
     """
-    cube = job.cube[job.names()].isel(pixel=pixels)
+    cube = job.cube.isel(pixel=pixels)
     total = job.cube.sizes["pixel"]
     own = {quantity: np.flatnonzero(pixels_of(cube, quantity)) for quantity in job.checkpoints}
     runs = {

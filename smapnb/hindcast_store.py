@@ -50,12 +50,12 @@ def identity(cube: xr.Dataset, name: str, settings: Any, checkpoints: dict[str, 
     return json.dumps({**about, "sha256": digest.hexdigest()})
 
 
-def part_of(path: Path) -> Path:
-    """Name under which the store is written."""
-    return path.with_name(f".{path.name}.part")
+def part_of(path: Path, identity: str) -> Path:
+    """Name under which the store is written, one for each job: a worker left over from another cannot spoil it."""
+    return path.with_name(f".{path.name}.{hashlib.sha256(identity.encode()).hexdigest()[:12]}.part").absolute()
 
 
-def take_up(job: Job, identity: str, about: dict[str, Any]) -> Done:
+def take_up(job: Job, path: Path, identity: str, about: dict[str, Any]) -> Done:
     """Prepare the unfinished store, or take up that of an interrupted run; returns the blocks already in it."""
     part, progress = job.store, _progress(job.store)
     if part.exists() and progress.exists():
@@ -63,9 +63,10 @@ def take_up(job: Job, identity: str, about: dict[str, Any]) -> Done:
         if stored[IDENTITY] == identity:
             return dict(stored["done"])
     # First of all: what it says must never be believed of the store that is written next.
-    progress.unlink(missing_ok=True)
-    if part.exists():
-        shutil.rmtree(part)
+    for old in path.parent.glob(f".{path.name}.*.progress.json"):
+        old.unlink()
+    for old in path.parent.glob(f".{path.name}.*.part"):
+        shutil.rmtree(old, ignore_errors=True)
     _lay_out(job, about)
     write_progress(part, identity, {})
     return {}
@@ -80,7 +81,7 @@ def write_progress(part: Path, identity: str, done: Done) -> None:
 
 def finish(path: Path, identity: str, done: Done) -> None:
     """Count what cannot be, move the store into place, and remove the one before."""
-    part, old = part_of(path), path.with_name(f".{path.name}.old")
+    part, old = part_of(path, identity), path.with_name(f".{path.name}.old")
     _report(part, identity, done)
     shutil.rmtree(old, ignore_errors=True)
     if path.exists():
@@ -113,7 +114,7 @@ def _lay_out(job: Job, about: dict[str, Any]) -> None:
     chunks = (job.settings.time_block, job.settings.pixel_block)
     empty = dask.array.full((len(days), pixels), np.nan, chunks=chunks, dtype=np.float32)
     nowhere = dict.fromkeys(job.checkpoints, np.arange(0))
-    one = cube[job.names()].isel(time=slice(1), pixel=slice(1)).load()
+    one = cube.isel(time=slice(1), pixel=slice(1)).load()
     sample = block_dataset(one, {}, job.checkpoints, nowhere)
     variables = {name: (array.dims, empty, array.attrs) for name, array in sample.data_vars.items()}
     coords = {name: cube[name].load() for name in PIXEL_COORDINATES if name in cube.coords}
