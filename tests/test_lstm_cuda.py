@@ -11,8 +11,7 @@ from contextlib import nullcontext
 import numpy as np
 import pytest
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
+from tape import Tape
 
 from smapnb import lstm_cuda, lstm_cuda_graph
 from smapnb.lstm import Masks, SoilMoistureLSTM, State, operator_recurrence, recurrence, reference_recurrence
@@ -20,31 +19,6 @@ from smapnb.lstm import Masks, SoilMoistureLSTM, State, operator_recurrence, rec
 PARAMETERS = ["u", "weight_ih", "weight_hh", "bias"]
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
 needs_compiler = pytest.mark.skipif(not shutil.which("g++"), reason="needs a C++ compiler: inductor's CPU backend")
-
-
-class Tape(TorchDispatchMode):
-    """Every operator of a loop with the tensors that it met; replayed on those same tensors."""
-
-    def __init__(self, loop):
-        super().__init__()
-        self.operators = []
-        with self:
-            loop()
-
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        out = function(*args, **(kwargs or {}))
-        self.operators.append((function, args, kwargs or {}, out))
-        return out
-
-    @torch.no_grad()
-    def replay(self):
-        for function, args, kwargs, out in self.operators:
-            for old, new in zip(tree_leaves(out), tree_leaves(function(*args, **kwargs)), strict=True):
-                if isinstance(old, torch.Tensor) and old.data_ptr() != new.data_ptr():
-                    old.copy_(new)
-
-    def count(self, *names):
-        return sum(function.overloadpacket.__name__ in names for function, *_ in self.operators)
 
 
 @pytest.fixture
