@@ -24,6 +24,7 @@ from dataclasses import replace
 import pandas as pd
 
 from smapnb import comparison, cube, hindcast, insitu, plot, stations, tables, trends
+from smapnb import trends_lines as lines_of
 from smapnb import trends_map as maps
 from smapnb import trends_table as slopes_of
 from smapnb import trends_twin as known_truth
@@ -44,7 +45,7 @@ data = cube.open_cube(folder / "cube.zarr")
 ground = {name: group.load() for name, group in stations.open_stations(folder / "stations.zarr").items()}
 estimates = hindcast.open_hindcast(folder / "hindcast.zarr")
 synthetic = settings.synthetic
-rule = slopes_of.trend_rules(settings.rules)
+rule = trends.trend_rules(settings.rules)
 work = {"workers": os.cpu_count() or 1}
 drawn = {"n_boot": min(200, settings.stations.bootstrap_samples)}
 quantity = settings.targets[-1]  # the root zone where this run has one
@@ -72,7 +73,7 @@ sites = {}
 for network, series in raw.items():
     farthest = rule.crn_farthest if network == "crn" else float("inf")
     sites[network], _ = comparison.collocate(series, products, farthest=farthest, flat=rule.flat_pixel)
-windows = {network: slopes_of.site_windows(at, network, rules=rule) for network, at in sites.items()}
+windows = {network: trends.site_windows(at, network, rules=rule) for network, at in sites.items()}
 every_window = pd.concat(windows.values(), ignore_index=True)
 tables.write(every_window.assign(rules=rule.name, synthetic=synthetic), folder, "trends_sites")
 
@@ -101,7 +102,7 @@ if "core" in raw and raw["core"][variable(quantity, "insitu")].notnull().any():
     for text, varied in relaxed.items():
         again = insitu.core_series(ground["core"], ground["reference_pixels"], rules=varied)
         at, _ = comparison.collocate(again, products, flat=rule.flat_pixel)
-        window = slopes_of.site_windows(at, "core", rules=varied).set_index("site")
+        window = trends.site_windows(at, "core", rules=varied).set_index("site")
         lost[text] = window.loc[(window["quantity"] == quantity) & (window["years"] > 0), "missing"]
     lost.insert(0, "name", raw["core"]["name"].to_series())
 title = f"Part of the days missing at core sites, {names[quantity]}; the limit is {rule.trend_most_missing:g}"
@@ -131,7 +132,7 @@ pairs = slopes_of.paired(slopes, quantity)
 agreements = by_network(pairs, n_boot=500)
 loose, added = replace(rule, trend_most_missing=0.3), [pairs]
 for network, at in sites.items():
-    wider = slopes_of.site_windows(at, network, rules=loose)
+    wider = trends.site_windows(at, network, rules=loose)
     wider = wider[(wider["quantity"] == quantity) & ~wider["site"].isin(pairs.index)]
     asked = settled | drawn | {"variants": {slopes_of.BLOCKS: {}}}
     added.append(slopes_of.paired(slopes_of.site_slopes(at, wider, **asked), quantity))
@@ -203,8 +204,8 @@ picked = list(dict.fromkeys(ordered[[round(k * (len(ordered) - 1) / 3) for k in 
 own = [variable(quantity, name) for name in ("insitu", "lstm")]
 figure = "No site to show."
 if picked:
-    lines = pd.concat([slopes_of.trend_lines(slopes, at, quantity, rules=rule) for at in sites.values()])
-    shown = slopes_of.weekly(sites.values(), picked, own)
+    lines = pd.concat([lines_of.trend_lines(slopes, at, quantity, rules=rule) for at in sites.values()])
+    shown = lines_of.weekly(sites.values(), picked, own)
     figure = plot.trend_series(shown, lines, own, title=f"Trends, {names[quantity]}", synthetic=synthetic)
 figure
 

@@ -6,15 +6,21 @@ Quality rules, sub-zero soil among them, have been applied before: their values 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import false_discovery_control
 
 from smapnb.rules import Rules, of
 
+PREFIXES = {"surface": "ssm", "rootzone": "rzsm"}
+IN_SITU = "insitu"
+TRENDS_START = "2005-01-01"  # Fang et al. (2019), section II-C; the scripts begin with their hindcast
+TRENDS_FARTHEST = 1.0  # degrees; the authors' scripts allow for trends what they do not for maps (0.5)
 # In the order in which they are asked; a series is removed by the first that it fails. That the series which it would
 # be compared with has no day at all, the caller alone can know.
 REMOVED_BY = ("no valid day", "nothing to compare with", "too short", "too many missing")
@@ -107,6 +113,60 @@ def _window(valid: pd.DatetimeIndex, rules: Rules) -> tuple[object, ...]:
         complete = absent <= most
     removed = "too short" if not long else "too many missing" if not complete else ""
     return first, end, years, n, absent / length if length else 1.0, not removed, removed
+
+
+def trend_rules(rules: str | Rules) -> Rules:
+    """Give the rules as they are for trends: a record counts as missing where its soil is below zero, not at zero.
+
+    That holds for both sets and both networks (the authors' scripts drop CRN records at T < 0 for trends). Under
+    ``author-code`` a site may be 1 degree from its pixel; under ``paper-text`` trends begin in 2005, before scores do.
+    """
+    rule = rules if isinstance(rules, Rules) else of(rules)
+    farthest = TRENDS_FARTHEST if rule.name == "author-code" else rule.crn_farthest
+    start = rule.crn_start if rule.name == "author-code" else TRENDS_START
+    warm = replace(rule, core_coldest=0.0, crn_coldest=0.0, crn_coldest_kept=True, crn_farthest=farthest)
+    return replace(warm, core_start=start, crn_start=start)
+
+
+def site_windows(collocated: xr.Dataset, network: str, *, rules: str | Rules) -> pd.DataFrame:
+    """Find the whole years of each site that lie inside both series, and whether the rules keep it.
+
+    Parameters
+    ----------
+    collocated : xarray.Dataset
+        (time, site), as `smapnb.comparison.collocate` gives: ``ssm_insitu, ssm_lstm`` and perhaps ``rzsm_``.
+    network : str
+        ``core`` or ``crn``, for the table.
+    rules : str or Rules
+        Of its choices, those of the trends.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a site and quantity of which there is any product: ``site, network, quantity`` and the columns of
+        `usable`; a site whose hindcast has no value is removed as "nothing to compare with".
+    """
+    days = collocated.indexes["time"]
+    tables = []
+    for quantity, prefix in PREFIXES.items():
+        if f"{prefix}_{IN_SITU}" not in collocated or f"{prefix}_lstm" not in collocated:
+            continue
+        measured, hindcast = (
+            collocated[f"{prefix}_{name}"].transpose("site", "time").to_numpy() for name in (IN_SITU, "lstm")
+        )
+        for site, one, two in zip(collocated["site"].to_numpy().astype(str), measured, hindcast, strict=True):
+            known = days[np.isfinite(two)]
+            span = {"since": known[0], "until": known[-1]} if known.size else {}
+            row = usable(one[None], days, [site], rules, **span)
+            if not known.size and row["valid"].item():
+                row = row.assign(kept=False, removed_by="nothing to compare with")
+            tables.append(row.rename_axis("site").reset_index().assign(network=network, quantity=quantity))
+    if not tables:
+        none = usable(np.empty((0, 1)), days[:1], [], rules).rename_axis("site").reset_index()
+        tables = [none.assign(network=network, quantity="")]
+    table = pd.concat(tables, ignore_index=True)
+    first = ["site", "network", "quantity"]
+    return table[[*first, *(name for name in table.columns if name not in first)]]
 
 
 def removals(table: pd.DataFrame) -> pd.DataFrame:

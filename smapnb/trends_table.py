@@ -5,9 +5,8 @@ Slopes are in volumetric per cent per year. Which sites stand in it, and over wh
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,16 +17,13 @@ from tqdm import tqdm
 
 from smapnb.rules import Rules, of
 from smapnb.trends import PER_CENT, block_limits
-from smapnb.trends_axis import DAYS_PER_YEAR
 from smapnb.trends_experiment import VARIANTS
 from smapnb.trends_limits import Tested, slope_with_limits
 from smapnb.trends_methods import Reason
-from smapnb.trends_sites import usable
+from smapnb.trends_sites import IN_SITU, PREFIXES, usable
 
 Floats = NDArray[np.float64]
 
-PREFIXES = {"surface": "ssm", "rootzone": "rzsm"}
-IN_SITU = "insitu"
 METRIC = "sen_slope"
 UNITS = "volumetric % per year"
 # The slope of `original`, with limits by resampling years; it is no test and has no p.
@@ -42,66 +38,10 @@ SITE_VARIANTS: dict[str, dict[str, Any]] = {
 FEW_VARIANTS = {name: SITE_VARIANTS[name] for name in ("original", "seasonal_correlated", "annual", BLOCKS)}
 # Years are drawn from monthly means: twelve make a year, leap or not, and they are ten times faster than days.
 LEAST_OF_A_MONTH = 0.5
-TRENDS_START = "2005-01-01"  # Fang et al. (2019), section II-C; the scripts begin with their hindcast
-TRENDS_FARTHEST = 1.0  # degrees; the authors' scripts allow for trends what they do not for maps (0.5)
 COLUMNS = [
     *("site", "network", "quantity", "product", "metric", "variant", "value", "lower", "upper", "p_value"),
     *("reason", "start", "end", "n", "rules", "synthetic"),
 ]
-
-
-def trend_rules(rules: str | Rules) -> Rules:
-    """Give the rules as they are for trends: a record counts as missing where its soil is below zero, not at zero.
-
-    That holds for both sets and both networks (the authors' scripts drop CRN records at T < 0 for trends). Under
-    ``author-code`` a site may be 1 degree from its pixel; under ``paper-text`` trends begin in 2005, before scores do.
-    """
-    rule = rules if isinstance(rules, Rules) else of(rules)
-    farthest = TRENDS_FARTHEST if rule.name == "author-code" else rule.crn_farthest
-    start = rule.crn_start if rule.name == "author-code" else TRENDS_START
-    warm = replace(rule, core_coldest=0.0, crn_coldest=0.0, crn_coldest_kept=True, crn_farthest=farthest)
-    return replace(warm, core_start=start, crn_start=start)
-
-
-def site_windows(collocated: xr.Dataset, network: str, *, rules: str | Rules) -> pd.DataFrame:
-    """Find the whole years of each site that lie inside both series, and whether the rules keep it.
-
-    Parameters
-    ----------
-    collocated : xarray.Dataset
-        (time, site), as `smapnb.comparison.collocate` gives: ``ssm_insitu, ssm_lstm`` and perhaps ``rzsm_``.
-    network : str
-        ``core`` or ``crn``, for the table.
-    rules : str or Rules
-        Of its choices, those of the trends.
-
-    Returns
-    -------
-    pandas.DataFrame
-        One row a site and quantity of which there is any product: ``site, network, quantity`` and the columns of
-        `smapnb.trends.usable`; a site whose hindcast has no value is removed as "nothing to compare with".
-    """
-    days = collocated.indexes["time"]
-    tables = []
-    for quantity, prefix in PREFIXES.items():
-        if f"{prefix}_{IN_SITU}" not in collocated or f"{prefix}_lstm" not in collocated:
-            continue
-        measured, hindcast = (
-            collocated[f"{prefix}_{name}"].transpose("site", "time").to_numpy() for name in (IN_SITU, "lstm")
-        )
-        for site, one, two in zip(collocated["site"].to_numpy().astype(str), measured, hindcast, strict=True):
-            known = days[np.isfinite(two)]
-            span = {"since": known[0], "until": known[-1]} if known.size else {}
-            row = usable(one[None], days, [site], rules, **span)
-            if not known.size and row["valid"].item():
-                row = row.assign(kept=False, removed_by="nothing to compare with")
-            tables.append(row.rename_axis("site").reset_index().assign(network=network, quantity=quantity))
-    if not tables:
-        none = usable(np.empty((0, 1)), days[:1], [], rules).rename_axis("site").reset_index()
-        tables = [none.assign(network=network, quantity="")]
-    table = pd.concat(tables, ignore_index=True)
-    first = ["site", "network", "quantity"]
-    return table[[*first, *(name for name in table.columns if name not in first)]]
 
 
 def site_slopes(
@@ -125,7 +65,7 @@ def site_slopes(
     Parameters
     ----------
     collocated : xarray.Dataset
-        As in `site_windows`; m3 m-3.
+        As in `smapnb.trends.site_windows`; m3 m-3.
     windows : pandas.DataFrame
         Its result.
     rules : str or Rules
@@ -174,70 +114,6 @@ def site_slopes(
         )
     table = pd.DataFrame([row for rows in found for row in rows])
     return table.assign(metric=METRIC, rules=rule.name, synthetic=synthetic).reindex(columns=COLUMNS)
-
-
-def trend_lines(
-    table: pd.DataFrame, collocated: xr.Dataset, quantity: str, *, rules: str | Rules, variant: str = BLOCKS
-) -> pd.DataFrame:
-    """Give each slope of the table the ends of its line, through the medians of value and time.
-
-    Parameters
-    ----------
-    table, collocated, rules
-        As in `site_slopes`; sites that only one of the two has are left out.
-    quantity, variant : str
-        Which rows.
-
-    Returns
-    -------
-    pandas.DataFrame
-        Columns ``site, variable`` (as ``rzsm_lstm``), ``start, end`` (dates), ``first, last`` (m3 m-3 at the two) and
-        ``text``, the slope with its limits.
-    """
-    rule = rules if isinstance(rules, Rules) else of(rules)
-    rows = []
-    prefix, days = PREFIXES[quantity], pd.DatetimeIndex(collocated["time"].to_numpy())
-    here = set(collocated["site"].to_numpy().astype(str))
-    for row in table[(table["quantity"] == quantity) & (table["variant"] == variant)].to_dict("records"):
-        if row["site"] not in here or not np.isfinite(row["value"]):
-            continue
-        at = collocated.sel(site=row["site"])
-        y = at[f"{prefix}_{row['product']}"].to_numpy().astype(np.float64)
-        inside = np.asarray((days >= row["start"]) & (days <= row["end"])) & np.isfinite(y)
-        if rule.sampling == "matched":
-            inside &= np.isfinite(at[f"{prefix}_{IN_SITU}"].to_numpy())
-        elapsed = np.asarray((days - pd.Timestamp(row["start"])) / pd.Timedelta(days=DAYS_PER_YEAR))
-        first = float(np.median(y[inside])) - row["value"] / PER_CENT * float(np.median(elapsed[inside]))
-        length = (pd.Timestamp(row["end"]) - pd.Timestamp(row["start"])).days / DAYS_PER_YEAR
-        ends = {"first": first, "last": first + row["value"] / PER_CENT * length}
-        text = f"{row['value']:+.2f} ({row['lower']:+.2f} to {row['upper']:+.2f}) % a year"
-        rows.append({"site": row["site"], "variable": f"{prefix}_{row['product']}", **ends, "text": text}
-                    | {name: row[name] for name in ("start", "end")})  # fmt: skip
-    return pd.DataFrame(rows, columns=["site", "variable", "start", "end", "first", "last", "text"])
-
-
-def weekly(networks: Iterable[xr.Dataset], sites: Sequence[str], names: Sequence[str]) -> xr.Dataset:
-    """Take series of chosen sites out of several networks, as means of seven days of what is there.
-
-    Parameters
-    ----------
-    networks : iterable of xarray.Dataset
-        (time, site), as in `site_slopes`.
-    sites, names : sequence of str
-        Sites, in this order, and variables.
-
-    Returns
-    -------
-    xarray.Dataset
-        (time, site) with the coordinate ``name``; a mean stands at the middle of its days.
-    """
-    parts = []
-    for network in networks:
-        part = network[list(names)].sel(site=[site for site in sites if site in network["site"].to_numpy()])
-        part = part.drop_vars([name for name in part.coords if name not in ("time", "site", "name")])
-        parts.append(part if "name" in part.coords else part.assign_coords(name=("site", part["site"].to_numpy())))
-    together = xr.concat(parts, "site", join="outer", data_vars="all", coords="minimal", compat="equals")
-    return together.sel(site=list(sites)).coarsen(time=7, boundary="trim").mean()
 
 
 def variant_slopes(

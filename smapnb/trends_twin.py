@@ -150,7 +150,7 @@ def split(windows: pd.DataFrame, years: int) -> pd.DataFrame:
     Parameters
     ----------
     windows : pandas.DataFrame
-        As `smapnb.trends_table.site_windows` gives: ``start, years, kept``.
+        As `smapnb.trends.site_windows` gives: ``start, years, kept``.
     years : int
         Length of each.
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import false_discovery_control, norm, pearsonr, theilslopes
 
-from smapnb import rules, trends_map, trends_table, trends_twin
+from smapnb import rules, trends, trends_lines, trends_map, trends_table, trends_twin
 from smapnb.trends import mann_kendall, sen_slope
 from smapnb.trends_agreement import agreement, by_network
 from smapnb.trends_experiment import VARIANTS, autoregressive
@@ -152,11 +152,11 @@ def test_without_a_test_there_are_no_limits():
 
 def test_rules_of_trends_count_soil_below_zero_as_missing():
     for name, farthest in (("paper-text", np.inf), ("author-code", 1.0)):
-        rule = trends_table.trend_rules(name)
+        rule = trends.trend_rules(name)
         assert (rule.core_coldest, rule.crn_coldest, rule.crn_coldest_kept) == (0, 0, True)
         assert (rule.crn_farthest, rule.name) == (farthest, name)
         assert rule.trend_least_years == rules.of(name).trend_least_years
-    assert trends_table.trend_rules(rule) == rule
+    assert trends.trend_rules(rule) == rule
 
 
 @pytest.fixture
@@ -173,19 +173,19 @@ def collocated():
 
 
 def test_windows_lie_inside_both_series(collocated):
-    table = trends_table.site_windows(collocated, "crn", rules="paper-text").set_index("site")
+    table = trends.site_windows(collocated, "crn", rules="paper-text").set_index("site")
     assert table.loc["a", "start"] == pd.Timestamp("2002-03-10") and table.loc["a", "end"] == pd.Timestamp("2010-03-10")
     assert table["kept"].to_dict() == {"a": True, "b": True, "c": False}
     assert table.loc["c", "removed_by"] == "nothing to compare with"
     assert (table["network"] == "crn").all() and (table["quantity"] == "rootzone").all()
     assert table.loc["b", "missing"] == pytest.approx(8 * 19 / 2922)
-    none = trends_table.site_windows(collocated.isel(site=slice(0, 0)), "crn", rules="paper-text")
+    none = trends.site_windows(collocated.isel(site=slice(0, 0)), "crn", rules="paper-text")
     assert none.empty and "kept" in none
 
 
 @pytest.mark.parametrize("name", ["paper-text", "author-code"])
 def test_table_of_slopes_by_its_parts(collocated, name):
-    windows = trends_table.site_windows(collocated, "crn", rules=name)
+    windows = trends.site_windows(collocated, "crn", rules=name)
     settled = {"rules": name, "synthetic": True, "n_boot": 40}
     table = trends_table.site_slopes(collocated, windows, **settled)
     assert list(table.columns) == trends_table.COLUMNS
@@ -211,7 +211,7 @@ def test_table_of_slopes_by_its_parts(collocated, name):
 
 
 def test_no_site_gives_an_empty_table(collocated):
-    windows = trends_table.site_windows(collocated, "crn", rules="paper-text").assign(kept=False)
+    windows = trends.site_windows(collocated, "crn", rules="paper-text").assign(kept=False)
     table = trends_table.site_slopes(collocated, windows, rules="paper-text", synthetic=True)
     assert table.empty and list(table.columns) == trends_table.COLUMNS
     pairs = trends_table.paired(table, "rootzone")
@@ -219,7 +219,7 @@ def test_no_site_gives_an_empty_table(collocated):
 
 
 def test_days_that_are_absent_are_missing(collocated):
-    window = trends_table.site_windows(collocated, "crn", rules="paper-text")
+    window = trends.site_windows(collocated, "crn", rules="paper-text")
     few = collocated.isel(time=np.flatnonzero(DAYS.day_of_week != 2))
     settled = {"rules": "author-code", "synthetic": True, "variants": {"annual": {"method": "annual"}}}
     table = trends_table.site_slopes(few, window, **settled)
@@ -271,9 +271,9 @@ def test_depths_are_shown_whatever_the_rules_say(collocated):
 
 
 def test_lines_go_through_the_medians_with_the_slope_of_the_table(collocated):
-    windows = trends_table.site_windows(collocated, "crn", rules="paper-text")
+    windows = trends.site_windows(collocated, "crn", rules="paper-text")
     table = trends_table.site_slopes(collocated, windows, rules="paper-text", synthetic=True, n_boot=20)
-    lines = trends_table.trend_lines(table, collocated, "rootzone", rules="paper-text")
+    lines = trends_lines.trend_lines(table, collocated, "rootzone", rules="paper-text")
     assert lines[["site", "variable"]].to_numpy().tolist() == [
         [s, v] for s in "ab" for v in ("rzsm_insitu", "rzsm_lstm")
     ]
@@ -292,7 +292,7 @@ def test_lines_go_through_the_medians_with_the_slope_of_the_table(collocated):
 
 
 def test_pairs_and_their_agreement(collocated):
-    windows = trends_table.site_windows(collocated, "crn", rules="paper-text")
+    windows = trends.site_windows(collocated, "crn", rules="paper-text")
     table = trends_table.site_slopes(collocated, windows, rules="paper-text", synthetic=True, n_boot=20)
     pairs = trends_table.paired(table, "rootzone")
     row = table[(table["site"] == "a") & (table["variant"] == "year_blocks")].set_index("product")
@@ -311,7 +311,7 @@ def test_pairs_and_their_agreement(collocated):
 
 def test_weekly_means_of_chosen_sites_of_two_networks(collocated):
     other = collocated.assign_coords(site=["d", "e", "f"]).drop_vars("name").isel(time=slice(7, None))
-    found = trends_table.weekly([collocated, other], ["e", "a"], ["rzsm_insitu"])
+    found = trends_lines.weekly([collocated, other], ["e", "a"], ["rzsm_insitu"])
     assert found["site"].to_numpy().tolist() == ["e", "a"] and found["name"].to_numpy().tolist() == ["e", "A"]
     first = collocated["rzsm_insitu"].sel(site="a").to_numpy()[:7]
     assert found["rzsm_insitu"].sel(site="a").to_numpy()[0] == pytest.approx(first.mean(), rel=1e-6)

@@ -1,0 +1,52 @@
+"""What every trend of many series shares: series and their time as they are given, and threads over them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from tqdm import tqdm
+
+from smapnb.trends_axis import Axis
+
+Floats = NDArray[np.float64]
+
+ROWS_AT_ONCE = 16
+
+
+def read(y: ArrayLike, time: ArrayLike | None) -> tuple[Floats, Axis]:
+    """Values as float64 and the axis of their time; an error where they have none or hold an infinite value."""
+    values = np.asarray(y, np.float64)
+    if values.ndim == 0:
+        raise ValueError("y has no time axis")
+    infinite = np.isinf(values)
+    if infinite.any():
+        place = tuple(int(i) for i in np.argwhere(infinite)[0])
+        raise ValueError(f"y holds an infinite value at index {place}; a gap is NaN")
+    return values, Axis.of(time, values.shape[-1])
+
+
+def over_rows(
+    work: Callable[..., Any], values: Floats, workers: int, progress: bool, *more: Floats
+) -> list[tuple[Any, ...]]:
+    """Apply `work` to each series, some at a time, in threads; the order is kept."""
+    rows = values.reshape(-1, values.shape[-1])
+    arguments = [rows, *more]
+    starts = range(0, len(rows), ROWS_AT_ONCE)
+
+    def part(start: int) -> list[tuple[Any, ...]]:
+        stop = min(start + ROWS_AT_ONCE, len(rows))
+        return [work(*(argument[k] for argument in arguments)) for k in range(start, stop)]
+
+    results: list[tuple[Any, ...]] = []
+    with (
+        ThreadPoolExecutor(max(1, workers)) as pool,
+        tqdm(total=len(rows), unit="series", disable=not progress) as bar,
+    ):
+        for done in pool.map(part, starts):
+            results += done
+            bar.update(len(done))
+    return results
