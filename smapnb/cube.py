@@ -68,6 +68,8 @@ def build(
     ------
     CubeError
         The source has no data here, or not for all days asked for; a file of it cannot be read.
+    smapnb.cluster.ClusterError
+        No Dask scheduler answers, or its workers die.
     """
     path = Path(path)
     if profile.data.source == "conus":

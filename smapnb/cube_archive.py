@@ -28,6 +28,8 @@ FOLDERS = {
     "WISE30sec": ("wise",),
 }
 HOURLY = ("FORA", "NOAH", "VIC")
+# First day of SMAP's products, as in fetch's table.
+SMAP_FIRST = "2015-03-31"
 SUFFIXES = {".h5", ".hdf5", ".nc", ".nc4", ".grb", ".grib"}
 # SMAP_L3_SM_P_20150406_R19240_001.h5, SMAP_L4_SM_gph_20150406T013000_Vv8011_001.h5,
 # NLDAS_FORA0125_H.A20150406.0000.020.nc
@@ -59,6 +61,10 @@ class Files:
         """Files of these days, in their order; hourly ones with those of the day after, whose hour 00 may belong."""
         wanted = days.union([days[-1] + ONE_DAY]) if self.product in HOURLY else days
         return [path for day in wanted for path in self.by_day.get(day, [])]
+
+    def lacking(self, start: object, end: object) -> pd.DatetimeIndex:
+        """Days of SMAP's record from `start` to `end` without a file."""
+        return pd.date_range(max(str(start), SMAP_FIRST), str(end)).difference(self.days(start, end))
 
     def days(self, start: object, end: object) -> pd.DatetimeIndex:
         """Days from `start` to `end` that have files."""

@@ -7,13 +7,10 @@ a checksum, or again for an edited comment, would take a day.
 
 from __future__ import annotations
 
-import importlib
 import json
 import logging
-import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +22,10 @@ import zarr
 from tqdm import tqdm
 
 import smapnb
-from smapnb import cube_pixels, cube_statics, cube_store, cube_tasks, variables
+from smapnb import cluster, cube_pixels, cube_statics, cube_store, cube_tasks, variables
 from smapnb.cube_archive import Files, digest, find
 from smapnb.cube_pixels import Pixels
-from smapnb.cube_store import CubeError
-from smapnb.cube_tasks import Tally, Task
+from smapnb.cube_tasks import Site, Tally, Task
 from smapnb.profile import Profile
 
 log = logging.getLogger(__name__)
@@ -37,7 +33,6 @@ log = logging.getLogger(__name__)
 TARGETS = {"surface": "SPL3SMP", "rootzone": "SPL4SMGP"}
 IDENTITY = ("data_section", "holds", "source_sha256")
 READY = "store.json"
-SERIAL, LOCAL = "serial", "local"
 SOURCE = (
     "SMAP level 3 and 4 (NASA NSIDC DAAC), NLDAS-2 (NASA GES DISC; Xia et al. 2012, doi:10.1029/2011JD016048), "
     "ISRIC-WISE30sec (Batjes 2016, doi:10.1016/j.geoderma.2016.01.034)"
@@ -107,6 +102,8 @@ def write(
     ------
     CubeError
         A file that cannot be read; what is done is kept.
+    smapnb.cluster.ClusterError
+        No scheduler answers, or its workers die.
     """
     notes = notes_of(partial)
     if not _goes_on(partial, notes, attrs):
@@ -114,12 +111,12 @@ def write(
         notes.mkdir(parents=True)
         _create(profile, found, root, partial, attrs, after)
         (notes / READY).write_text("{}", encoding="utf-8")
-    tasks = _tasks(profile, found, partial, notes)
-    left = [task for task in tasks if not task.note.exists()]
-    if len(left) < len(tasks):
-        log.info("%s: %d of %d parts are there already", partial, len(tasks) - len(left), len(tasks))
-    _run(left, len(tasks), scheduler)
-    _close(partial, tasks)
+    assert profile.data.archive is not None  # profiles of this source have it
+    site = Site(partial.resolve(), notes.resolve(), profile.data.archive)
+    tasks = _tasks(profile, found, partial)
+    left = [task for task in tasks if not (notes / task.note).exists()]
+    _run(site, left, len(tasks), scheduler)
+    _close(site, tasks, found)
     return partial
 
 
@@ -181,10 +178,8 @@ def _create(
     dataset.to_zarr(partial, mode="w", compute=False, zarr_format=3, consolidated=False, encoding=encoding)
 
 
-def _tasks(profile: Profile, found: dict[str, Files], partial: Path, notes: Path) -> list[Task]:
+def _tasks(profile: Profile, found: dict[str, Files], partial: Path) -> list[Task]:
     """One task a product and block; none where SMAP had not been launched yet."""
-    archive = profile.data.archive
-    assert archive is not None  # profiles of this source have it
     with xr.open_zarr(partial, consolidated=False) as store:
         days, held = store.indexes["time"], set(store.data_vars)
     tasks = []
@@ -196,69 +191,26 @@ def _tasks(profile: Profile, found: dict[str, Files], partial: Path, notes: Path
             files = found[product]
             paths = tuple(str(path.relative_to(files.folder)) for path in files.of(block))
             if paths:
-                where = (str(partial.resolve()), str(notes.resolve()))
-                start = str(block[0].date())
                 folder = str(files.folder.resolve())
-                tasks.append(Task(*where, product, start, block.size, offset, folder, paths, archive))
+                tasks.append(Task(product, str(block[0].date()), block.size, offset, folder, paths))
     return tasks
 
 
-def _run(tasks: Sequence[Task], n_all: int, scheduler: str | None) -> None:
-    if scheduler is None:
-        scheduler = LOCAL if len({task.offset for task in tasks}) > 1 else SERIAL
-    progress: dict[str, Any] = {"desc": "cube", "unit": "part", "total": n_all, "initial": n_all - len(tasks)}
-    if scheduler == SERIAL:
-        for task in tqdm(tasks, **progress):
-            cube_tasks.run(task)
-        return
-    distributed = _distributed(scheduler)
-    with _client(distributed, scheduler, len(tasks)) as client:
-        futures = [client.submit(cube_tasks.run, task, pure=False) for task in tasks]
-        try:
-            for future in tqdm(distributed.as_completed(futures), **progress):
-                future.result()
-        finally:
-            client.cancel([future for future in futures if not future.done()])
+def _run(site: Site, tasks: Sequence[Task], n_all: int, scheduler: str | None) -> None:
+    if scheduler is None and len({task.offset for task in tasks}) > 1:
+        scheduler = cluster.LOCAL
+    done = cluster.results(cube_tasks.run, site, tasks, scheduler)
+    for _ in tqdm(done, desc="cube", unit="part", total=n_all, initial=n_all - len(tasks)):
+        pass
 
 
-def _distributed(scheduler: str) -> Any:
-    try:
-        return importlib.import_module("distributed")
-    except ImportError as error:
-        raise CubeError(
-            f"scheduler {scheduler!r} needs Dask's scheduler ({error}): pip install 'smapnb[cluster]', or build in one "
-            f"process (--scheduler {SERIAL})"
-        ) from error
-
-
-@contextmanager
-def _client(distributed: Any, scheduler: str, n_tasks: int) -> Iterator[Any]:
-    """Connect to a scheduler, or start one with a process for each core."""
-    if scheduler != LOCAL:
-        try:
-            client = distributed.Client(scheduler, timeout="30s")
-        except (OSError, ValueError) as error:
-            raise CubeError(f"no Dask scheduler answers at {scheduler!r}: {error}") from error
-        with client:
-            yield client
-        return
-    n_workers = max(1, min(os.cpu_count() or 1, n_tasks))
-    with (
-        distributed.LocalCluster(
-            n_workers=n_workers, threads_per_worker=1, processes=True, dashboard_address=None
-        ) as cluster,
-        distributed.Client(cluster) as client,
-    ):
-        yield client
-
-
-def _close(partial: Path, tasks: Sequence[Task]) -> None:
+def _close(site: Site, tasks: Sequence[Task], found: dict[str, Files]) -> None:
     """Add up what all blocks counted, and set the marker."""
-    group = zarr.open_group(partial, mode="r+")
+    group = zarr.open_group(site.store, mode="r+")
     by_product: dict[str, Tally] = {}
     total = Tally()
     for task in tasks:
-        tally = Tally.load(task.note)
+        tally = Tally.load(site.notes / task.note)
         by_product.setdefault(task.product, Tally()).merge(tally)
         total.merge(tally)
     held = {name for names in cube_tasks.VARIABLES.values() for name in names}
@@ -266,8 +218,12 @@ def _close(partial: Path, tasks: Sequence[Task]) -> None:
         if name in held:
             array.attrs["n_out_of_range"] = total.n_out_of_range.get(name, 0)
     told = {product: tally.attributes() for product, tally in by_product.items()}
-    for product, counts in told.items():
-        if counts.get("n_missing") or counts.get("n_partial"):
-            log.warning("%s: of SMAP's days %s lack a granule", product, counts.get("n_missing"))
+    with xr.open_zarr(site.store, consolidated=False) as store:
+        start, end = (str(store.indexes["time"][i].date()) for i in (0, -1))
+    for product in told.keys() & set(TARGETS.values()):
+        lacking = found[product].lacking(start, end)
+        told[product]["n_days_without_granule"] = len(lacking)
+        if len(lacking):
+            log.warning("%s: %d days without a granule, the first is %s", product, len(lacking), lacking[0].date())
     group.attrs["read"] = json.dumps(told)
-    group.attrs[cube_store.MARKER] = cube_store.inventory(partial)
+    group.attrs[cube_store.MARKER] = cube_store.inventory(site.store)

@@ -15,7 +15,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from smapnb import cube_store, grid
-from smapnb.cube_archive import Files
+from smapnb.cube_archive import SMAP_FIRST, Files
 from smapnb.cube_store import CubeError
 from smapnb.profile import Archive, Profile
 from smapnb.sources import core_sites, smap, uscrn
@@ -119,10 +119,9 @@ def _evenly(values: Integers, most: int) -> Integers:
 
 
 def _observed(archive: Archive, files: Files, profile: Profile, counts: dict[str, int]) -> tuple[Integers, Integers]:
-    """Cells of 36 km with a value on more than a part of the days from SMAP's first to the last of the data."""
+    """Cells of 36 km with a value on more than a part of the days since SMAP began; one without a granule counts."""
     row, col = _window(GRID_KM["surface"], _box(archive))
-    first = files.days(profile.data.start, profile.data.end)[0]
-    days = pd.date_range(first, profile.data.end)
+    days = pd.date_range(max(str(profile.data.start), SMAP_FIRST), profile.data.end)
     seen = np.zeros(row.size, dtype=np.int64)
     for start in range(0, days.size, cube_store.TIME_CHUNK):
         piece = days[start : start + cube_store.TIME_CHUNK]

@@ -42,7 +42,6 @@ PIECE = 16
 COUNTS = (
     "n_granules",
     "n_superseded_granules",
-    "n_missing",
     "n_partial",
     "n_out_of_range_masked",
     "n_rejected_by_quality",
@@ -55,37 +54,39 @@ TEXTS = ("product_version", "composite_release", "source_fields", "versions", "v
 
 
 @dataclass(frozen=True)
+class Site:
+    """What all tasks of a cube share: the store that is written, the folder of the notes, how files are read."""
+
+    store: Path
+    notes: Path
+    archive: Archive
+
+
+@dataclass(frozen=True)
 class Task:
     """One product, one block of days.
 
     Attributes
     ----------
-    store, notes : str
-        The store that is being written, and the folder of the notes.
     product : str
         Key of `VARIABLES`.
     start, n_days, offset : str, int, int
         First day, number of days, place of the first day in the store.
     folder, files : str, tuple of str
         Folder of the product, and the block's files in it.
-    archive : Archive
-        How they are read.
     """
 
-    store: str
-    notes: str
     product: str
     start: str
     n_days: int
     offset: int
     folder: str
     files: tuple[str, ...]
-    archive: Archive
 
     @property
-    def note(self) -> Path:
-        """File that is there when the task is done."""
-        return Path(self.notes) / f"{self.product}_{self.offset:06d}.json"
+    def note(self) -> str:
+        """Name of the note that is there when the task is done."""
+        return f"{self.product}_{self.offset:06d}.json"
 
     @property
     def days(self) -> pd.DatetimeIndex:
@@ -93,7 +94,7 @@ class Task:
         return pd.date_range(self.start, periods=self.n_days, unit="ns")
 
 
-def run(task: Task) -> None:
+def run(site: Site, task: Task) -> None:
     """Read and write a block.
 
     Raises
@@ -102,22 +103,22 @@ def run(task: Task) -> None:
         A file that cannot be read, or is not what it must be; the message names it. The store is not where this
         process looks for it.
     """
-    if not (Path(task.store) / "zarr.json").is_file():
-        raise CubeError(f"{task.store}: not seen by the worker; it and the data must lie on a disk that all share")
-    with xr.open_zarr(task.store, consolidated=False) as store:
+    if not (site.store / "zarr.json").is_file():
+        raise CubeError(f"{site.store}: not seen by the worker; it and the data must lie on a disk that all share")
+    with xr.open_zarr(site.store, consolidated=False) as store:
         pixels = Pixels.of(store)
     shape = (task.n_days, pixels.km.size)
     block = {name: np.full(shape, np.nan, np.float32) for name in VARIABLES[task.product]}
     tally = Tally()
     try:
-        READERS[task.product](task, pixels, block, tally)
+        READERS[task.product](site.archive, task, pixels, block, tally)
     except (ValueError, OSError) as error:  # the readers' own errors are of these kinds
         raise CubeError(f"{task.product} from {task.start}: {error}") from error
     for name, values in block.items():
-        array = zarr.open_array(Path(task.store) / name, mode="r+")
+        array = zarr.open_array(site.store / name, mode="r+")
         array[task.offset : task.offset + task.n_days] = values
         tally.n_out_of_range[name] = variables.count_out_of_range(xr.DataArray(values), name)
-    tally.save(task.note)
+    tally.save(site.notes / task.note)
 
 
 class Tally:
@@ -176,7 +177,7 @@ def _files(task: Task) -> Files:
     return Files.listed(task.product, Path(task.folder), [Path(task.folder) / name for name in task.files])
 
 
-def _smap(task: Task, pixels: Pixels, block: Block, tally: Tally) -> None:
+def _smap(archive: Archive, task: Task, pixels: Pixels, block: Block, tally: Tally) -> None:
     """Soil moisture of SMAP at the pixels of its grid, from its first granule of the block to its last day."""
     files = _files(task)
     days = files.days(task.start, task.days[-1].date())
@@ -186,7 +187,7 @@ def _smap(task: Task, pixels: Pixels, block: Block, tally: Tally) -> None:
     span = task.days[first:]
     km = GRIDS[task.product]
     if task.product == "SPL3SMP":
-        dataset = read_l3(files, task.archive, pixels.cells(km), span)
+        dataset = read_l3(files, archive, pixels.cells(km), span)
     else:
         dataset = smap.open_l4(files.of(span), cells=pixels.cells(km), start=span[0], end=span[-1])
     tally.add(dataset.attrs)
@@ -201,13 +202,13 @@ OPEN: dict[str, Callable[..., xr.Dataset]] = {
 }
 
 
-def _nldas(task: Task, pixels: Pixels, block: Block, tally: Tally) -> None:
+def _nldas(archive: Archive, task: Task, pixels: Pixels, block: Block, tally: Tally) -> None:
     """Means of the hours at all pixels; each file is read once for both grids."""
     files = _files(task)
     for i in range(0, task.n_days, PIECE):
         days = task.days[i : i + PIECE]
         span = {"start": str(days[0].date()), "end": str(days[-1].date())}
-        day, hours = task.archive.nldas_day, task.archive.min_hours
+        day, hours = archive.nldas_day, archive.min_hours
         dataset = OPEN[task.product](files.of(days), day=day, min_hours=hours, **span)
         tally.add(dataset.attrs)
         for km in np.unique(pixels.km):

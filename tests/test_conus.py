@@ -10,6 +10,7 @@ from pathlib import Path
 
 import conus_archive as archive
 import granules
+import h5py
 import numpy as np
 import pandas as pd
 import pydantic
@@ -17,6 +18,7 @@ import pytest
 import xarray as xr
 
 from smapnb import cube, cube_archive, cube_full, cube_statics, cube_store, fetch, grid, variables
+from smapnb.cluster import ClusterError
 from smapnb.cube import CubeError
 from smapnb.fetch_lists import WINDOW_SUFFIX
 from smapnb.profile import Profile
@@ -65,6 +67,17 @@ def made(files, tmp_path_factory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cube_store, "TIME_CHUNK", 2)
         return build(make_profile(), tmp_path_factory.mktemp("run") / "cube.zarr", files)
+
+
+PLAIN = {"targets": ["surface"], "statics": [], "land_models": []}
+
+
+@pytest.fixture(scope="module")
+def plain(files, tmp_path_factory) -> Path:
+    """The same with two products only, for what is built many times."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cube_store, "TIME_CHUNK", 2)
+        return build(make_profile(**PLAIN), tmp_path_factory.mktemp("plain") / "cube.zarr", files)
 
 
 @pytest.fixture(scope="module")
@@ -178,7 +191,7 @@ def test_is_described(data, made):
 
 def test_cells_seen_seldom_are_left_out(root, tmp_path):
     """A cell is seen on 3 or 4 of 5 days (2 of 3 in turn); more than 0.7 of them is 4."""
-    profile = make_profile(least_observed=0.7, statics=[], targets=["surface"], land_models=[])
+    profile = make_profile(least_observed=0.7, **PLAIN)
     kept = cube.open_cube(build(profile, tmp_path / "cube.zarr", root)).load()
     rows, cols = grid.EaseGrid(36).window(*archive.REGION)
     fields = [archive.l3_field(day)[rows, cols] > 0 for day in pd.date_range(archive.FIRST, periods=N_DAYS)]
@@ -192,14 +205,15 @@ def test_days_without_a_granule_count_as_days(root, tmp_path, caplog):
     """Of five days two are left: what is seen on both is seen on 0.4 of the days."""
     for day in ("20160227", "20160228", "20160229"):
         next((root / "smap/SPL3SMP.009").rglob(f"*_{day}_*")).unlink()
-    profile = make_profile(least_observed=0.35, statics=[], targets=["surface"], land_models=[])
+    profile = make_profile(least_observed=0.35, **PLAIN)
     with caplog.at_level(logging.WARNING):
         kept = cube.open_cube(build(profile, tmp_path / "cube.zarr", root)).load()
     two = [archive.l3_field(day)[kept["row"], kept["col"]] > 0 for day in ("2016-02-26", "2016-03-01")]
     assert np.all(two) and 0 < kept.sizes["pixel"] < 56
     assert kept["ssm_smap"].count("time").values.tolist() == [2] * kept.sizes["pixel"]
     assert json.loads(kept.attrs["read"])["SPL3SMP"]["n_granules"] == 2
-    assert "3 of 5 days" in caplog.text
+    assert json.loads(kept.attrs["read"])["SPL3SMP"]["n_days_without_granule"] == 3
+    assert "SPL3SMP: 3 days without a granule, the first is 2016-02-27" in caplog.text
 
 
 def test_cells_under_stations_are_added(root, tmp_path, data):
@@ -244,7 +258,7 @@ def chunks(path: Path) -> dict[str, bytes]:
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 def test_processes_of_dask_write_the_same_bits(files, made, tmp_path):
     distributed = pytest.importorskip("distributed", reason="many processes need the extra cluster")
-    options = {"n_workers": 2, "threads_per_worker": 1, "processes": True, "dashboard_address": None}
+    options = {"n_workers": 2, "threads_per_worker": 1, "processes": True, "dashboard_address": ":0"}
     with distributed.LocalCluster(**options) as cluster:
         path = build(make_profile(), tmp_path / "cube.zarr", files, cluster.scheduler_address)
     assert chunks(path) == chunks(made)
@@ -252,67 +266,79 @@ def test_processes_of_dask_write_the_same_bits(files, made, tmp_path):
 
 
 def test_a_scheduler_that_does_not_answer(files, tmp_path, monkeypatch):
-    with pytest.raises(CubeError, match="no Dask scheduler answers at 'nowhere'"):
+    with pytest.raises(ClusterError, match="no Dask scheduler answers at 'nowhere'"):
         build(make_profile(2), tmp_path / "cube.zarr", files, "nowhere")
     monkeypatch.setitem(sys.modules, "distributed", None)
-    with pytest.raises(CubeError, match=r"pip install 'smapnb\[cluster\]'"):
+    with pytest.raises(ClusterError, match=r"pip install 'smapnb\[cluster\]'"):
         build(make_profile(2), tmp_path / "cube.zarr", files, "local")
 
 
 KILLED = """
 import os, sys
 from smapnb import cube, cube_full, cube_store
-from test_conus import make_profile
+from test_conus import PLAIN, make_profile
 
 def dying(tasks, **_):
     for n, task in enumerate(tasks):
-        if n == 7:
+        if n == 2:
             os._exit(9)
         yield task
 
 cube_store.TIME_CHUNK = 2
 cube_full.tqdm = dying
-getattr(cube, sys.argv[1])(make_profile(), sys.argv[2], sys.argv[3], "serial")
+cube.build(make_profile(**PLAIN), sys.argv[1], sys.argv[2], "serial")
 """
 
 
-def killed(function: str, path: Path, root: Path) -> None:
+def killed(path: Path, root: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
-    command = [sys.executable, "-c", KILLED, function, str(path), str(root)]
+    command = [sys.executable, "-c", KILLED, str(path), str(root)]
     assert subprocess.run(command, env=environment, check=False).returncode == 9
 
 
-def test_a_killed_build_goes_on(files, made, tmp_path, monkeypatch):
+def test_a_killed_build_goes_on(files, plain, tmp_path, monkeypatch):
     path = tmp_path / "cube.zarr"
-    killed("build", path, files)
+    killed(path, files)
     with pytest.raises(CubeError, match="building was stopped"):
         cube.open_cube(path)
     partial = cube_store.partial_of(path)
-    assert len(list(cube_full.notes_of(partial).glob("*_*.json"))) == 7
+    assert len(list(cube_full.notes_of(partial).glob("*_*.json"))) == 3
     before = {p: p.stat().st_mtime_ns for p in partial.rglob("c/*/*") if p.is_file()}
     done = []
     run = cube_full.cube_tasks.run
-    monkeypatch.setattr(cube_full.cube_tasks, "run", lambda task: (done.append(task.product), run(task)))
-    build(make_profile(), path, files)
-    assert len(done) == 15 - 7  # five products in three blocks
+    monkeypatch.setattr(cube_full.cube_tasks, "run", lambda site, task: (done.append(task.product), run(site, task)))
+    build(make_profile(**PLAIN), path, files)
+    assert len(done) == 6 - 3  # two products in three blocks
     after = {path / p.relative_to(partial): time for p, time in before.items()}
     assert before and {p: p.stat().st_mtime_ns for p in after} == after
-    assert chunks(path) == chunks(made)
+    assert chunks(path) == chunks(plain)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["cube.zarr"]
 
 
-def test_what_was_stopped_is_not_gone_on_with_for_other_files(root, made, tmp_path):
+def test_what_was_stopped_is_not_gone_on_with_for_other_files(root, plain, tmp_path, monkeypatch):
+    """The block that was done before the stop holds the hour as it was then."""
     path = tmp_path / "cube.zarr"
-    killed("build", path, root)
-    archive.write_hour(root, "FORA", pd.Timestamp("2016-02-26T05"))
+
+    def interrupted(tasks, **_):
+        yield next(iter(tasks))
+        yield next(iter(tasks))
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(cube_full, "tqdm", interrupted)
+        build(make_profile(**PLAIN), path, root)
+    assert (cube_full.notes_of(cube_store.partial_of(path)) / "FORA_000000.json").exists()
+    with h5py.File(next(root.rglob("NLDAS_FORA0125_H.A20160226.0500*")), "r+") as file:
+        file["Tair"][...] += 24
     os.utime(next(root.rglob("NLDAS_FORA0125_H.A20160226.0500*")), (0, 0))
-    build(make_profile(), path, root)
-    assert chunks(path) == chunks(made)
-    assert cube.open_cube(path).attrs["source_sha256"] != cube.open_cube(made).attrs["source_sha256"]
+    build(make_profile(**PLAIN), path, root)
+    warmer = cube.open_cube(path)["air_temperature"] - cube.open_cube(plain)["air_temperature"]
+    np.testing.assert_allclose(warmer[0], 1, atol=1e-4)
+    assert (warmer[1:] == 0).all()
 
 
 def test_is_kept_until_a_file_changes(root, tmp_path):
-    profile = make_profile(2, statics=[], targets=["surface"], land_models=[])
+    profile = make_profile(2, **PLAIN)
     path = build(profile, tmp_path / "cube.zarr", root)
     created = [p.stat().st_ino for p in (path, path / "zarr.json")]
     build(profile, path, root)
@@ -329,29 +355,28 @@ def test_is_kept_until_a_file_changes(root, tmp_path):
     assert (cube.open_cube(path)["ssm_smap"][0] == 0.25).all()
 
 
-def test_append(root, made, tmp_path):
+def test_append(root, plain, tmp_path):
     """Two days, then three more: the same values, and no file of the first days is touched."""
-    path = build(make_profile(2), tmp_path / "cube.zarr", root)
+    path = build(make_profile(2, **PLAIN), tmp_path / "cube.zarr", root)
     with pytest.raises(CubeError, match="nothing to append"):
-        cube.append(make_profile(2), path, root)
+        cube.append(make_profile(2, **PLAIN), path, root)
     before = {p: (p.stat().st_ino, p.read_bytes()) for p in path.rglob("*") if p.is_file()}
-    cube.append(make_profile(), path, root, "serial")
+    cube.append(make_profile(**PLAIN), path, root, "serial")
     assert {p: (p.stat().st_ino, p.read_bytes()) for p in before} == before
-    both, whole = cube.open_cube(path).load(), cube.open_cube(made).load()
-    daily = [name for name, array in whole.data_vars.items() if "time" in array.dims]
-    xr.testing.assert_equal(both[daily], whole[daily])
-    assert both["grid_km"].identical(whole["grid_km"])
-    assert both.attrs["source_sha256"] == whole.attrs["source_sha256"]
+    xr.testing.assert_equal(cube.open_cube(path).load(), cube.open_cube(plain).load())
+    assert cube.open_cube(path).attrs["source_sha256"] == cube.open_cube(plain).attrs["source_sha256"]
+    assert build(make_profile(**PLAIN), path, root) == path
+    assert {p: (p.stat().st_ino, p.read_bytes()) for p in before} == before  # what is there is what is wanted
     assert sorted(p.name for p in path.parent.iterdir()) == ["cube.zarr", "data"]
 
 
 def test_append_refuses_other_files_and_settings(root, tmp_path):
-    path = build(make_profile(2), tmp_path / "cube.zarr", root)
+    path = build(make_profile(2, **PLAIN), tmp_path / "cube.zarr", root)
     with pytest.raises(CubeError, match=r"differs in \['archive'\]"):
-        cube.append(make_profile(nldas_day="exact"), path, root)
-    os.utime(next(root.rglob("NLDAS_VIC0125_H.A20160226.0500*")), (0, 0))
+        cube.append(make_profile(nldas_day="exact", **PLAIN), path, root)
+    os.utime(next(root.rglob("NLDAS_FORA0125_H.A20160226.0500*")), (0, 0))
     with pytest.raises(CubeError, match=r"cannot append, the files of its days.*source_sha256"):
-        cube.append(make_profile(), path, root)
+        cube.append(make_profile(**PLAIN), path, root)
     assert cube.open_cube(path).sizes["time"] == 2
 
 
@@ -404,20 +429,20 @@ def test_no_granule_in_these_days(root, tmp_path):
         build(make_profile(), tmp_path / "cube.zarr", root)
 
 
-def test_a_broken_file_is_named_and_the_rest_is_kept(root, made, tmp_path):
+def test_a_broken_file_is_named_and_the_rest_is_kept(root, plain, tmp_path):
     broken = next(root.rglob("NLDAS_FORA0125_H.A20160229.1100*"))
     good, times = broken.read_bytes(), broken.stat()
     broken.write_bytes(good[:2000] + bytes(len(good) - 2000))
     os.utime(broken, (times.st_atime, times.st_mtime))
     path = tmp_path / "cube.zarr"
     with pytest.raises(CubeError, match=rf"FORA from 2016-02-28: .*{broken.name}: damaged"):
-        build(make_profile(), path, root)
+        build(make_profile(**PLAIN), path, root)
     done = list(cube_full.notes_of(cube_store.partial_of(path)).glob("*_*.json"))
     assert done and not any("FORA_000002" in note.name for note in done)
     broken.write_bytes(good)
     os.utime(broken, (times.st_atime, times.st_mtime))
-    build(make_profile(), path, root)
-    assert chunks(path) == chunks(made)
+    build(make_profile(**PLAIN), path, root)
+    assert chunks(path) == chunks(plain)
 
 
 def test_a_damaged_archive_of_soils(root, tmp_path):
@@ -434,6 +459,7 @@ def test_folders_are_those_of_fetch():
         own = theirs.folder.split("/{")[0]
         windows = (own + WINDOW_SUFFIX,) if theirs.collection else ()
         assert folders == (own, *windows), product
+    assert {str(fetch.PRODUCTS[name].start) for name in ("SPL3SMP", "SPL4SMGP")} == {cube_archive.SMAP_FIRST}
 
 
 def test_profiles_refuse_what_does_not_fit():
