@@ -24,7 +24,7 @@ TABLE: dict[str, set[str]] = {
     "claims": {"variables", "tables"},
     "sources": {"variables", "grid"},
     "fetch": {"profile", "grid"},
-    "cube": {"sources", "grid", "variables", "profile"},
+    "cube": {"cluster", "sources", "grid", "variables", "profile"},
     # Made like the cube, of what stands in the ground.
     "stations": {"sources", "grid", "variables", "profile", "insitu", "rules"},
     "batch": {"variables", "rules"},
