@@ -190,8 +190,8 @@ def test_a_missing_value_is_missing_whatever_is_kept(tmp_path):
     [
         ("header", " 0.119 D01,D03 V", " 0.119 V", r"\.stm, line 3: 4 fields, 5 are due"),
         ("header", " 0.119 D01,D03 V", " 0.119 D01, D03 V", r"\.stm, line 3: 6 fields, 5 are due"),
-        ("header", "0.119", "0.1l9", r"\.stm, line 3: value '0.1l9' is not a number"),
-        ("header", "0.119", "inf", r"\.stm, line 3: value 'inf' is not a number"),
+        ("header", "0.119", "0.1l9", r"\.stm, line 3: value '0.1l9' is not a finite number"),
+        ("header", "0.119", "inf", r"\.stm, line 3: value 'inf' is not a finite number"),
         ("header", "2015/04/01 01:00", "2015/04/31 01:00", r"\.stm, line 3: '2015/04/31 01:00' is no time"),
         ("header", "2015/04/01 01:00", "2015/4/1 01:00", r"\.stm, line 3: '2015/4/1 01:00' is no time"),
         ("header", "2015/04/01 01:00", "2015/04/01 00:00", r"\.stm, line 3: 2015-04-01 .* out of order or repeated"),

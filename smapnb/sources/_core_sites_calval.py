@@ -17,14 +17,8 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from smapnb.sources._core_sites_table import (
-    SITE_NAMES,
-    CoreSiteError,
-    assemble,
-    lines_of,
-    number_or_nan,
-    numbers,
-)
+from smapnb.sources._core_sites_table import SITE_NAMES, CoreSiteError, assemble, lines_of
+from smapnb.sources._text_cells import number_or_nan, numbers
 from smapnb.variables import ZERO_CELSIUS
 
 log = logging.getLogger(__name__)

@@ -14,7 +14,8 @@ import pandas as pd
 import xarray as xr
 
 from smapnb import variables
-from smapnb.sources._core_sites_table import SITE_NAMES, CoreSiteError, lines_of, numbers
+from smapnb.sources._core_sites_table import SITE_NAMES, CoreSiteError, lines_of
+from smapnb.sources._text_cells import in_order, numbers
 
 MATCHUP_NAME = re.compile(r"NSIDC-0712_(\d{4})(\d{2})(\d{2})_([^_]+)_([^_]+)_(\d{8})_(\d{8})\.txt$")
 MATCHUP_TIME = ("Yr", "Mo", "Day", "Hr", "Min")
@@ -72,22 +73,14 @@ def read_matchup(path: str | Path, option: int = 1, center: tuple[float, float] 
     lacking = [name for name in wanted if name not in header]
     if lacking:
         raise CoreSiteError(f"{path}, line 2: lacks the columns {lacking}; there are {header}")
-    fields: dict[str, tuple] = {}
-    for name, own in (("ssm_insitu", "WASM"), ("ssm_smap", f"SM-{option}")):
-        values = column(own, empty=True)
-        count = {"n_negative": int((values < 0).sum())}
-        fields[name] = (("time", "site"), np.where(values < 0, np.nan, values).astype(np.float32)[:, None], count)
+    times = _matchup_times({name: column(name) for name in MATCHUP_TIME}, fault)
     flag = column(f"Q-FLG-{option}", empty=True)
-    lon, lat = center or (np.nan, np.nan)
-    coords = {
-        "time": _matchup_times({name: column(name) for name in MATCHUP_TIME}, fault),
-        "site": ("site", np.array([site + resolution + number])),
-        "group": ("site", np.array([site])),
-        "name": ("site", np.array([SITE_NAMES.get(site, site)])),
-        "lat": ("site", [float(lat)], {"units": "degrees_north", "long_name": "latitude"}),
-        "lon": ("site", [float(lon)], {"units": "degrees_east", "long_name": "longitude"}),
-        "quality_flag": (("time", "site"), np.where(flag >= 0, flag, FLAG_FILL).astype(np.int32)[:, None]),
+    fields = {
+        "ssm_insitu": _moisture(column("WASM", empty=True)),
+        "ssm_smap": _moisture(column(f"SM-{option}", empty=True)),
     }
+    flags = (("time", "site"), np.where(flag >= 0, flag, FLAG_FILL).astype(np.int32)[:, None])
+    coords = {"time": times, "quality_flag": flags, **_place(site, resolution + number, center)}
     attrs = {
         "title": f"Match-up of {product} {version} with in-situ soil moisture",
         "source": "NSIDC-0712, https://doi.org/10.5067/DXAVIXLY18KM",
@@ -98,6 +91,24 @@ def read_matchup(path: str | Path, option: int = 1, center: tuple[float, float] 
     dataset = variables.describe(xr.Dataset(fields, coords=coords, attrs=attrs))
     variables.check(dataset, str(path))
     return dataset
+
+
+def _moisture(values: np.ndarray) -> tuple:
+    """Moisture of one pixel, negative values missing and counted."""
+    count = {"n_negative": int((values < 0).sum())}
+    return ("time", "site"), np.where(values < 0, np.nan, values).astype(np.float32)[:, None], count
+
+
+def _place(site: str, pixel: str, center: tuple[float, float] | None) -> dict[str, tuple]:
+    """Coordinates of the one site: its id of eight digits, its group and name, and its place."""
+    lon, lat = center or (np.nan, np.nan)
+    return {
+        "site": ("site", np.array([site + pixel])),
+        "group": ("site", np.array([site])),
+        "name": ("site", np.array([SITE_NAMES.get(site, site)])),
+        "lat": ("site", [float(lat)], {"units": "degrees_north", "long_name": "latitude"}),
+        "lon": ("site", [float(lon)], {"units": "degrees_east", "long_name": "longitude"}),
+    }
 
 
 def _matchup_rows(path: Path) -> tuple[list[str], list[list[str]], int]:
@@ -128,8 +139,5 @@ def _matchup_times(columns: dict[str, np.ndarray], fault: Callable[[int, str], C
     if times.hasnans:
         row = int(np.argmax(times.isna()))
         raise fault(row, f"{', '.join(f'{k} {v:g}' for k, v in table.iloc[row].items())} is no time")
-    back = np.flatnonzero(times[1:] <= times[:-1])
-    if back.size:
-        row = int(back[0]) + 1
-        raise fault(row, f"{times[row]} follows {times[row - 1]}: out of order or repeated")
+    in_order(times, fault)
     return times

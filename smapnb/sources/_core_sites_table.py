@@ -6,13 +6,11 @@ A helper of `smapnb.sources.core_sites`: it knows no layout, only that a measure
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import xarray as xr
-from numpy.typing import NDArray
 
 from smapnb import variables
 
@@ -102,27 +100,3 @@ def lines_of(path: Path, quotes: bool) -> list[list[str]]:
     while rows and not any(rows[-1]):
         rows.pop()
     return rows
-
-
-def numbers(cells: Sequence[str], fault: Callable[[int, str], Exception], empty: bool = False) -> NDArray[np.float64]:
-    """Cells to numbers; `fault` makes the error of a row that is none. With `empty`, nothing and NaN are missing."""
-    texts = [cell or "nan" for cell in cells] if empty else list(cells)
-    try:
-        values = np.array(texts, dtype=np.float64)
-    except ValueError:
-        values = np.array([number_or_nan(cell) for cell in texts])
-    missing = np.array([empty and cell.lower() in {"", "nan"} for cell in cells], dtype=bool)
-    # Python takes 1_0 for ten.
-    good = (np.isfinite(values) | missing) & np.array(["_" not in cell for cell in cells], dtype=bool)
-    if not good.all():
-        row = int(np.argmin(good))
-        raise fault(row, f"{cells[row]!r} is not a finite number")
-    return values
-
-
-def number_or_nan(cell: str) -> float:
-    """Give the number that a cell holds, NaN where it holds none."""
-    try:
-        return float(cell)
-    except ValueError:
-        return float("nan")

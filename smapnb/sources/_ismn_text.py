@@ -13,6 +13,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from smapnb.sources._text_cells import in_order, number_or_nan, numbers
+
 # Station and sensor may hold any mark, underscores too, so the name is read from its end.
 FILE_NAME = re.compile(
     r"_(?P<variable>[a-z0-9]+)_(?P<top>-?\d+\.\d+)_(?P<bottom>-?\d+\.\d+)_(?P<sensor>.+)_\d{8}_\d{8}\.stm$"
@@ -93,7 +95,9 @@ def read_file(path: str | Path) -> Sensor:
     table = pd.DataFrame(
         {
             "time": _times([f"{row[0]} {row[1]}" for row in data], first, fault),
-            "value": _values([row[-3] for row in data], first, fault),
+            "value": numbers(
+                [row[-3] for row in data], lambda row, text: fault(first + row, f"value {text}"), empty=True
+            ),
             "flag": pd.Series([row[-2] for row in data], dtype="str"),
             "provider_flag": pd.Series([row[-1] for row in data], dtype="str"),
         }
@@ -113,10 +117,10 @@ def _place(tokens: list[str], ceop: bool, fault: Callable[[str], IsmnError]) -> 
     The name ends where five numbers in a row begin.
     """
     for i in range(3, len(tokens) - PLACE_NUMBERS + 1):
-        numbers = [_number(token) for token in tokens[i : i + PLACE_NUMBERS]]
+        found = [number_or_nan(token) for token in tokens[i : i + PLACE_NUMBERS]]
         rest = tokens[i + PLACE_NUMBERS :]
-        if np.isfinite(numbers).all() and not (ceop and rest):
-            lat, lon, elevation, top, bottom = numbers
+        if np.isfinite(found).all() and not (ceop and rest):
+            lat, lon, elevation, top, bottom = found
             if not (abs(lat) <= 90 and abs(lon) <= 180):
                 raise fault(f"latitude {lat:g}, longitude {lon:g} are no place on Earth")
             station = " ".join(tokens[2:i])
@@ -125,30 +129,11 @@ def _place(tokens: list[str], ceop: bool, fault: Callable[[str], IsmnError]) -> 
     raise fault("no network, station, latitude, longitude, elevation and two depths")
 
 
-def _number(token: str) -> float:
-    try:
-        return float(token)
-    except ValueError:
-        return float("nan")
-
-
 def _times(texts: list[str], first: int, fault: Callable[[int, str], IsmnError]) -> pd.DatetimeIndex:
     times = pd.DatetimeIndex(pd.to_datetime(texts, format="%Y/%m/%d %H:%M", errors="coerce")).as_unit("ns")
     good = times.notna() & np.array([len(text) == 16 for text in texts])
     if not good.all():
         row = int(np.argmin(good))
         raise fault(first + row, f"{texts[row]!r} is no time YYYY/MM/DD HH:MM")
-    back = np.flatnonzero(times[1:] <= times[:-1])
-    if back.size:
-        row = int(back[0]) + 1
-        raise fault(first + row, f"{times[row]} follows {times[row - 1]}: out of order or repeated")
+    in_order(times, lambda row, text: fault(first + row, text))
     return times
-
-
-def _values(texts: list[str], first: int, fault: Callable[[int, str], IsmnError]) -> np.ndarray:
-    values = np.array([_number(text) for text in texts])
-    good = np.array([np.isfinite(v) or t.lower() == "nan" for v, t in zip(values, texts, strict=True)])
-    if not good.all():
-        row = int(np.argmin(good))
-        raise fault(first + row, f"value {texts[row]!r} is not a number")
-    return values

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from smapnb.sources._uscrn_text import UscrnError, number_or_nan
+from smapnb.sources._text_cells import number_or_nan
+from smapnb.sources._uscrn_text import UscrnError
 
 TEXT_MISSING = ("", "NA", "UN")
 NUMBERS = ("LATITUDE", "LONGITUDE", "ELEVATION")

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
+
+from smapnb.sources._text_cells import in_order, numbers
 
 DEPTHS = (5, 10, 20, 50, 100)  # cm
 # Moisture has a code of its own; the long ones are taken for it too, as no moisture can have such a value.
@@ -123,7 +124,7 @@ def read_table(path: str | Path, product: Product) -> pd.DataFrame:
     frame = pd.DataFrame(table)
     _one_station(frame["WBANNO"], fault)
     _on_earth(frame, fault)
-    _in_order(instants(frame, product), fault)
+    in_order(instants(frame, product), fault)
     return frame
 
 
@@ -210,11 +211,11 @@ def _column(
     name: str, cells: Sequence[str], product: Product, comma: bool, fault: Callable[[int, str], UscrnError]
 ) -> pd.Series:
     if name == "WBANNO":
-        numbers = [_wban(cell, comma) for cell in cells]
-        if None in numbers:
-            row = numbers.index(None)
+        stations = [_wban(cell, comma) for cell in cells]
+        if None in stations:
+            row = stations.index(None)
             raise fault(row, f"WBANNO: {cells[row]!r} is not a number of five digits")
-        return pd.Series(numbers, dtype="str")
+        return pd.Series(stations, dtype="str")
     if name in product.dates:
         return _dates(name, cells, fault)
     if name in product.clocks:
@@ -224,7 +225,7 @@ def _column(
             if cell not in SURFACE_TYPES:
                 raise fault(row, f"{name}: {cell!r} is none of {', '.join(SURFACE_TYPES)}")
         return pd.Series(cells, dtype="str")
-    values = _numbers(name, cells, fault)
+    values = numbers(cells, lambda row, text: fault(row, f"{name}: {text}"))
     if name == "CRX_VN":
         return pd.Series(cells, dtype="str").mask(np.isin(values, (UNKNOWN_LOGGER, *MISSING)))
     codes = MISSING_MOISTURE if name in product.moisture else MISSING
@@ -236,27 +237,6 @@ def _column(
         row = int(np.argmin(whole))
         raise fault(row, f"{name}: {cells[row]!r} is no flag")
     return pd.Series(values).astype("Int16")
-
-
-def _numbers(name: str, cells: Sequence[str], fault: Callable[[int, str], UscrnError]) -> NDArray[np.float64]:
-    try:
-        values = np.array(cells, dtype=np.float64)
-    except ValueError:
-        values = np.array([number_or_nan(cell) for cell in cells])
-    # Python takes 1_0 for ten.
-    good = np.isfinite(values) & np.array(["_" not in cell for cell in cells])
-    if not good.all():
-        row = int(np.argmin(good))
-        raise fault(row, f"{name}: {cells[row]!r} is not a finite number")
-    return values
-
-
-def number_or_nan(cell: str) -> float:
-    """Give the number that a cell holds, NaN where it holds none."""
-    try:
-        return float(cell)
-    except ValueError:
-        return float("nan")
 
 
 def _dates(name: str, cells: Sequence[str], fault: Callable[[int, str], UscrnError]) -> pd.Series:
@@ -290,10 +270,3 @@ def _on_earth(frame: pd.DataFrame, fault: Callable[[int, str], UscrnError]) -> N
         if beyond.any():
             row = int(np.argmax(beyond))
             raise fault(row, f"{name} {frame[name].iloc[row]} is beyond {limit} degrees")
-
-
-def _in_order(times: pd.DatetimeIndex, fault: Callable[[int, str], UscrnError]) -> None:
-    back = np.flatnonzero(times[1:] <= times[:-1])
-    if back.size:
-        row = int(back[0]) + 1
-        raise fault(row, f"{times[row]} follows {times[row - 1]}: out of order or repeated")

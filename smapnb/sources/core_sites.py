@@ -33,8 +33,9 @@ import xarray as xr
 
 from smapnb.sources._core_sites_calval import open_calval, read_reference_pixel, read_voronoi
 from smapnb.sources._core_sites_matchup import read_matchup
-from smapnb.sources._core_sites_table import SITE_NAMES, CoreSiteError, assemble, first_repeated, lines_of, numbers
+from smapnb.sources._core_sites_table import SITE_NAMES, CoreSiteError, assemble, first_repeated, lines_of
 from smapnb.sources._core_sites_walnut_gulch import open_walnut_gulch
+from smapnb.sources._text_cells import numbers
 
 __all__ = [
     "SITE_NAMES",
