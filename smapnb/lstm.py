@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from smapnb import lstm_cuda, lstm_forecast, lstm_kernel, lstm_packed
+from smapnb.lstm_cuda_graph import part_of_another as part_of_another  # for who records a whole step
 
 
 class Masks(NamedTuple):

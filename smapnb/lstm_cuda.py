@@ -185,8 +185,9 @@ class _Recurrence(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, u: Tensor, wx: Tensor, wh: Tensor, b: Tensor, *masks: Tensor) -> tuple[Tensor, Tensor]:
         ctx.products = _products(u)
-        ctx.days = _lend(u, ctx.products, wh, trained=True)
-        h, cell = ctx.days.item.forward(u, wx, wh, b, masks, None)
+        with torch.autocast(u.device.type, enabled=False):
+            ctx.days = _lend(u, ctx.products, wh, trained=True)
+            h, cell = ctx.days.item.forward(u, wx, wh, b, masks, None)
         ctx.save_for_backward(u, wx, wh, b, *masks)
         ctx.mark_non_differentiable(cell)
         return ctx.days.own(h).to(wh.dtype), cell
@@ -231,8 +232,9 @@ def masked(
             raise ValueError("no gradient through a given state: call under torch.no_grad()")
         return _Recurrence.apply(*arguments, *masks)
     with torch.no_grad():
-        days = _lend(u, _products(u), weight_hh, trained=False)
+        products = _products(u)
         with torch.autocast(u.device.type, enabled=False):
+            days = _lend(u, products, weight_hh, trained=False)
             h, cell = days.item.forward(*arguments, masks, start)
         return days.own(h).to(weight_hh.dtype), cell
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -36,11 +37,11 @@ class Loops:
     def __init__(self, loops: Sequence[tuple[Loop, Day]], device: torch.device):
         self._plain: list[Callable[[], None]] = [partial(loop, day) for loop, day in loops]
         self._replays: list[Callable[[], None]] | None = None
-        if capturing(device):  # by somebody else, of a whole training step: the loops become part of it
+        if capturing(device):
             self._plain = [partial(loop, compiled(day)) for loop, day in loops]
         elif recordable(device):
             self._plain = [fused(loop, day) for loop, day in loops]
-            self._replays = recorded(self._plain, device)
+            self._replays = None if _within_another else recorded(self._plain, device)
 
     @property
     def recorded(self) -> bool:
@@ -79,6 +80,22 @@ def fused(loop: Loop, day: Day) -> Callable[[], None]:
 def recordable(device: torch.device) -> bool:
     """Whether loops on this device are compiled and recorded."""
     return device.type == "cuda"
+
+
+_within_another: list[object] = []
+
+
+@contextmanager
+def part_of_another() -> Iterator[None]:
+    """While somebody records more, as a whole step, or warms up for it: the loops run as part of that, on new buffers.
+
+    A graph cannot be replayed while another is recorded, and the other must own all memory that it touches.
+    """
+    _within_another.append(None)
+    try:
+        yield
+    finally:
+        _within_another.pop()
 
 
 def capturing(device: torch.device) -> bool:
@@ -139,8 +156,8 @@ class Pool:
 
     def lend(self, make: Callable[..., Any], key: tuple[Any, ...], device: torch.device) -> Loan:
         """Buffers of ``make(*key)``, idle ones where there are any that round products as is set now."""
-        if capturing(device):
-            return Loan(make(*key), None)  # a graph within a graph cannot be replayed
+        if _within_another or capturing(device):
+            return Loan(make(*key), None)
         key_now = (*key, torch.get_float32_matmul_precision())
         same = [place for place, (theirs, _) in enumerate(self._idle) if theirs == key_now]
         item = self._idle.pop(same[-1])[1] if same else make(*key)

@@ -309,9 +309,12 @@ def test_lack_of_memory_is_not_taken_for_a_failed_recording(where, tapes, monkey
 def test_within_another_recording_nothing_is_recorded(tapes, monkeypatch):
     """While a whole step is recorded, its loops become part of that graph, on buffers that are its own."""
     results(operator_recurrence, *case())
-    monkeypatch.setattr(lstm_cuda_graph, "capturing", lambda device: True)
     arguments, masks = case(seed=3)
-    assert_same(results(operator_recurrence, arguments, masks), results(reference_recurrence, arguments, masks), 1e-5)
+    theirs = results(reference_recurrence, arguments, masks)
+    with lstm_cuda_graph.part_of_another():  # to warm up
+        assert_same(results(operator_recurrence, arguments, masks), theirs, 1e-5)
+    monkeypatch.setattr(lstm_cuda_graph, "capturing", lambda device: True)
+    assert_same(results(operator_recurrence, arguments, masks), theirs, 1e-5)
     assert len(tapes) == 2
     assert len(lstm_cuda_graph.pool._idle) == 1
 
