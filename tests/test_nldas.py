@@ -636,3 +636,9 @@ def test_three_real_hours_of_noah(real, tmp_path):
         nldas.open_forcing(file)
     with pytest.raises(NldasError, match="no SoilM_layer1, SoilM_0_100cm of NLDAS VIC"):
         nldas.open_vic(file)
+
+
+def test_many_files_are_named_by_the_first(tmp_path):
+    files = write_days(tmp_path, "2016-01-01", 24)
+    with pytest.raises(NldasError, match=r"A20160101\.0000\.020\.nc and 23 more: no hour of NLDAS FORA from 2017-01-01"):
+        nldas.open_forcing(files, start="2017-01-01", end="2017-01-02")

@@ -263,12 +263,13 @@ def _open(
     fields = fields_of(product, None if names is None else list(names))
     if not isinstance(path, str | Path):
         path = list(path)
+    where = _where(path)
     counts = Counts()
     sources = sources_of(path, product, fields, counts)
     days = span(pd.DatetimeIndex(np.concatenate([source.stamps.to_numpy() for source in sources])), day)
     days = pd.date_range(start or days[0], end or days[-1], freq="D", unit="ns")
     if days.empty:
-        raise NldasError(f"{path}: start {start} and end {end} leave no day")
+        raise NldasError(f"{where}: start {start} and end {end} leave no day")
     out: dict[str, NDArray[np.float32]] = {}
     weights: AreaWeights | None = None
     lat, lon = np.empty(0), np.empty(0)
@@ -284,18 +285,25 @@ def _open(
             scaled = (values * factors[name]).astype(np.float32)
             out[name][days.get_loc(mean.day)] = scaled if weights is None else weights(scaled)
     if not out:
-        raise NldasError(f"{path}: no hour of NLDAS {product} from {days[0].date()} to {days[-1].date()}")
-    attrs = _attrs(product, day, min_hours, counts) | _gaps(counts, days, str(path))
+        raise NldasError(f"{where}: no hour of NLDAS {product} from {days[0].date()} to {days[-1].date()}")
+    attrs = _attrs(product, day, min_hours, counts) | _gaps(counts, days, where)
     if layer_depth is not None:
         attrs["vic_layer_depth"] = "map" if isinstance(layer_depth, xr.DataArray) else f"{layer_depth} m, assumed"
     if cells is None:
-        return _gridded(out, days, lat, lon, attrs, str(path))
+        return _gridded(out, days, lat, lon, attrs, where)
     attrs |= {"grid": f"EASE-Grid 2.0 global, {cells[0]} km", "grid_crs": "EPSG:6933"}
     coords = {"time": days, **pixel_coordinates(*cells)}
     dataset = xr.Dataset({name: (("time", "pixel"), values) for name, values in out.items()}, coords, attrs)
     dataset = variables.describe(dataset)
-    variables.check(dataset, str(path))
+    variables.check(dataset, where)
     return dataset
+
+
+def _where(path: str | Path | list) -> str:
+    """Name what was asked for in a message: of many files the first and their number."""
+    if isinstance(path, list):
+        return f"{path[0]} and {len(path) - 1} more" if len(path) > 1 else str(*path)
+    return str(path)
 
 
 def _factors(
