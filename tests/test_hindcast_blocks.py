@@ -191,3 +191,13 @@ def test_command_runs_and_names_what_is_missing(grids, folder, monkeypatch):
     outcome = CliRunner().invoke(app, ["hindcast", "reservoir"])
     assert outcome.exit_code == 0, outcome.output
     assert (own / "hindcast.zarr" / "zarr.json").is_file()
+
+
+# -- precision -----------------------------------------------------------------------------------------------------
+
+
+def test_bfloat16_is_near_and_said(grids, folder):
+    exact, near = run(grids, folder), run(grids, folder, "near.zarr", precision="bfloat16")
+    apart = abs(exact["ssm_lstm"] - near["ssm_lstm"])
+    assert 1e-6 < float(apart.mean()) < 1e-3
+    assert (exact.attrs["precision"], near.attrs["precision"]) == ("float32", "bfloat16")
