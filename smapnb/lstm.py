@@ -133,6 +133,10 @@ class SoilMoistureLSTM(nn.Module):
         return self._recur(x, masks, state)
 
     def _recur(self, x: Tensor, masks: Masks | None, state: State | None) -> tuple[Tensor, State]:
+        _check_masks(masks, (x.shape[1], self.hidden_size))
+        if masks is not None and state is None and lstm_packed.pays(x, masks):
+            y, h, s = packed_network(self, x, masks)
+            return y, State(h, s)
         u = torch.relu(self.input(x))  # equation 1: (time, batch, hidden)
         h, state = recurrence(u, self.lstm.weight_ih, self.lstm.weight_hh, self.lstm.bias, masks, state)
         return self.output(h)[..., 0], state  # equation 8
@@ -212,8 +216,6 @@ def recurrence(
         h, h_last, s_last = torch.lstm(u, (h0, s0), weights, True, 1, 0.0, False, False, False)
         return h, State(h_last[0], s_last[0])
     if u.device.type == "cpu" and u.dtype in (torch.float32, torch.float64):
-        if lstm_packed.pays(u.shape[0], masks):
-            return packed_recurrence(u, weight_ih, weight_hh, bias, masks, state)
         return daily_recurrence(u, weight_ih, weight_hh, bias, masks, state)
     return operator_recurrence(u, weight_ih, weight_hh, bias, masks, state)
 
@@ -320,23 +322,12 @@ def daily_recurrence(
     return h, State(h[-1].clone(), cells[-1].clone())
 
 
-def packed_recurrence(
-    u: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias: Tensor, masks: Masks, state: State | None = None
-) -> tuple[Tensor, State]:
-    """As `recurrence`, on CPU with masks: each instance computes only with the units that it keeps."""
-    weights, u = (weight_ih, weight_hh, bias), u.contiguous()
-    starts_on = None if state is None else (state.h != 0) | (state.s != 0)
-    plan = lstm_packed.layout(u.shape[0], masks, starts_on)
-    if torch.is_grad_enabled() and any(a.requires_grad for a in (u, *weights)):
-        if state is not None:
-            raise ValueError("no gradient through a given state: call under torch.no_grad()")
-        h, s = lstm_packed.differentiable(u, *weights, plan)
-        return h, State(h[-1].detach(), s)
-    with torch.no_grad():
-        h, s, days = lstm_packed.run_forward(u, *weights, plan, *(state or (None, None)))
-        lstm_packed.give_back(*days)
-    # A copy: a view would keep the whole block alive for as long as the state is carried.
-    return h, State(h[-1].clone(), s)
+def packed_network(model: SoilMoistureLSTM, x: Tensor, masks: Masks) -> tuple[Tensor, Tensor, Tensor]:
+    """Output (time, batch), last h and last s, on CPU with masks: an instance computes only with the units it keeps."""
+    layers, cell = (model.input, model.output), model.lstm
+    inner = (cell.weight_ih, cell.weight_hh, cell.bias)
+    weights = lstm_packed.Parameters(layers[0].weight, layers[0].bias, *inner, layers[1].weight, layers[1].bias)
+    return lstm_packed.network(x, masks, weights)
 
 
 def _array(tensor: Tensor) -> Any:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from numba import njit
+from numba.extending import overload
 
 from smapnb.lstm_vector import BYTES, PANEL, ROWS, WIDEST_ROW, compress, expand, expand_add, make_tile
 
@@ -23,10 +24,16 @@ _tile_1, _tile_2, _tile_3, _tile_4 = (make_tile(ROWS, n) for n in (1, 2, 3, 4))
 _row_1, _row_2, _row_3, _row_4, _row_5, _row_6, _row_7, _row_8 = (make_tile(1, n) for n in range(1, 9))
 
 
-@njit(**PLAIN)
 def lanes_of(array):
     """Elements of one vector."""
     return BYTES // array.itemsize
+
+
+@overload(lanes_of)
+def _lanes_of(array):
+    """As a constant of the array's type: to a compiler that does not know it each use would be a division."""
+    lanes = 8 * BYTES // array.dtype.bitwidth
+    return lambda array: lanes
 
 
 @njit(**PLAIN)
@@ -48,12 +55,22 @@ def step_of(n, lanes):
 
 
 @njit(**PLAIN)
+def room(n, like):
+    """Room for n numbers, from a vector's boundary on: one that lies across two lines of the cache is read twice."""
+    more = np.empty(n + lanes_of(like), like.dtype)
+    skip = -more.ctypes.data % BYTES // like.itemsize
+    return more[skip : skip + n]
+
+
+@njit(**PLAIN)
 def product(rows, n, a, a0, a_row, a_step, b, b0, b_step, c, c0, c_row, columns):
     """Add a b to c: rows a multiple of ROWS, columns whole vectors; element (j, k) of a at a0 + j a_row + k a_step."""
     lanes = lanes_of(a)
-    left, col = up(columns, lanes) // lanes, 0
-    while left > 0:
-        wide = min(left, PANEL)
+    vectors = up(columns, lanes) // lanes
+    panels = (vectors + PANEL - 1) // PANEL
+    for panel in range(panels):  # of nearly equal width: a tile of one vector alone would wait for its own sums
+        first = vectors * panel // panels
+        wide, col = vectors * (panel + 1) // panels - first, first * lanes
         for k in range(0, n, DEPTH):
             depth, right = min(DEPTH, n - k), b0 + col + k * b_step
             for r in range(0, rows, ROWS):
@@ -66,19 +83,22 @@ def product(rows, n, a, a0, a_row, a_step, b, b0, b_step, c, c0, c_row, columns)
                     _tile_2(a, top, a_row, a_step, b, right, b_step, depth, c, place, c_row)
                 else:
                     _tile_1(a, top, a_row, a_step, b, right, b_step, depth, c, place, c_row)
-        left -= wide
-        col += wide * lanes
 
 
 @njit(**PLAIN)
-def row_product(n, a, a0, b, b_step, c, c0, columns):
-    """`product` of one row: bound by the reading of b, so the tiles are wide; none is left narrower than need be."""
+def row_product(n, a, a0, b, b_step, c, c0, columns, back):
+    """`product` of one row: bound by the reading of b.
+
+    With `back` the panels of b are read from the last to the first: what a call read last is still in the nearest cache
+    when the next one begins there.
+    """
     lanes = lanes_of(a)
-    left, col = up(columns, lanes) // lanes, 0
-    while left > 0:
-        wide = min(left, WIDEST_ROW)
-        if WIDEST_ROW < left < WIDEST_ROW + 4:
-            wide = left - 4
+    vectors = up(columns, lanes) // lanes
+    panels = (vectors + WIDEST_ROW - 1) // WIDEST_ROW
+    for turn in range(panels):
+        panel = panels - 1 - turn if back else turn
+        first = vectors * panel // panels
+        wide, col = vectors * (panel + 1) // panels - first, first * lanes
         if wide == 8:
             _row_8(a, a0, 0, 1, b, col, b_step, n, c, c0 + col, 0)
         elif wide == 7:
@@ -95,8 +115,6 @@ def row_product(n, a, a0, b, b_step, c, c0, columns):
             _row_2(a, a0, 0, 1, b, col, b_step, n, c, c0 + col, 0)
         else:
             _row_1(a, a0, 0, 1, b, col, b_step, n, c, c0 + col, 0)
-        left -= wide
-        col += wide * lanes
 
 
 @njit(**PLAIN)
@@ -107,24 +125,24 @@ def kept_units(on, lanes):
     -------
     count : array (batch,)
         Number of kept units.
-    where : array (batch, hidden)
+    where : array (batch, hidden + 1)
         Their numbers in front, ascending.
     bits, before : arrays (batch, vectors)
         By vector of units: one bit a unit, and the number kept before it.
     """
     batch, hidden = on.shape
     vectors = up(hidden, lanes) // lanes
-    count, where = np.zeros(batch, np.int64), np.zeros((batch, hidden), np.int64)
+    count, where = np.zeros(batch, np.int64), np.zeros((batch, hidden + 1), np.int64)
     bits, before = np.zeros((batch, vectors), np.int64), np.zeros((batch, vectors), np.int64)
     for b in range(batch):
         n = 0
         for c in range(hidden):
             if c % lanes == 0:
                 before[b, c // lanes] = n
-            if on[b, c]:
-                bits[b, c // lanes] |= 1 << (c % lanes)
-                where[b, n] = c
-                n += 1
+            kept = int(on[b, c])  # no branch: the processor could not guess it
+            bits[b, c // lanes] |= kept << (c % lanes)
+            where[b, n] = c
+            n += kept
         count[b] = n
     return count, where, bits, before
 
@@ -199,21 +217,9 @@ def pack_units(weight, gates, units, target, step):
 
 
 @njit(**PLAIN)
-def step_of_inputs(kept, b, lanes):
-    """Distance of rows that hold D(x) and, from the next whole vector on, D(h) of instance b."""
-    return step_of(up(kept[0][0][b], lanes) + up(kept[1][0][b], lanes) + lanes, lanes)
-
-
-@njit(**PLAIN)
-def pack_days(values, b, factor, units, target, step, start):
-    """Pack instance b of values (time, batch, hidden), times factor: (time, units) from start."""
-    days, batch, hidden = values.shape
-    flat, n = values.reshape(-1), units[0].size
-    for t in range(days):
-        place = start + t * step
-        pack_row(flat, (t * batch + b) * hidden, units, target, place)
-        for c in range(n):
-            target[place + c] *= factor[c]
+def step_of_inputs(n_x, n_h, lanes):
+    """Distance of rows that hold D(x) and, from the next whole vector on, D(h)."""
+    return step_of(up(n_x, lanes) + up(n_h, lanes) + lanes, lanes)
 
 
 @njit(**PLAIN)

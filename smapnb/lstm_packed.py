@@ -1,12 +1,13 @@
-"""The recurrence with masks on CPU as one differentiable operation of torch, shared out to threads.
+"""The network with masks on CPU as one differentiable operation of torch, shared out to threads.
 
-It promises results that do not depend on the number of threads; the arithmetic is in lstm_packed_kernel.
+It promises results that do not depend on the number of threads; the arithmetic is in lstm_packed_kernel and
+lstm_packed_gradient. Of a batch only the gates of every day are kept for the gradient, packed.
 """
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
@@ -15,125 +16,145 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from smapnb import lstm_pack, lstm_packed_kernel
+from smapnb import lstm_pack, lstm_packed_gradient, lstm_packed_kernel
+from smapnb.lstm_packed_kernel import Network, Plan
 from smapnb.lstm_vector import BYTES, ROWS
 
 # Share of W_h that an instance keeps. Up to OWN each instance has its own product with its packed part, which is bound
-# by the reading of it. Up to SHARED, and over enough days to pay for the packing, a group of instances shares a product
-# with the whole of W_h, bound by arithmetic. Measured at 256 units; beyond, products of the whole batch are faster.
-OWN, SHARED, SHARED_DAYS = 0.3, 0.5, 60
-# Instances to a group: enough that W_h is read seldom, few enough that both threads of a small batch have work.
-GROUP = 12
+# by the reading of it. Up to SHARED a group of instances shares a product with the whole of W_h, bound by arithmetic.
+# Measured at 256 units; beyond, products of the whole batch are faster.
+OWN, SHARED = 0.3, 0.5
+# Instances that a thread takes at once: few enough that none waits long for another, and where they share products
+# enough that W_h is read seldom.
+GROUP_OWN, GROUP_SHARED = 6, 12
+# Units whose weights' gradient a thread takes at once: 4 gates x 2 matrices x 256 x 128 numbers, 1 MB, stay in cache.
+UNITS = 128
+# Numbers of D(x) and D(h) that are held at once in the gradient: the instances of a batch come in blocks of so many.
+INPUTS = 2**21
+
+
+class Parameters(NamedTuple):
+    """Weights in the shapes of `smapnb.lstm.SoilMoistureLSTM`."""
+
+    first: Tensor
+    first_bias: Tensor
+    x: Tensor
+    h: Tensor
+    bias: Tensor
+    out: Tensor
+    out_bias: Tensor
 
 
 class Layout(NamedTuple):
-    """What the masks of a batch mean for the kernels."""
+    """How a batch is worked at: the kernels' plan, the length of all gates, and whether groups share products."""
 
-    masks: tuple[Any, ...]  # x, h, g (batch, hidden)
-    kept: tuple[Any, ...]  # their `lstm_pack.kept_units`
-    start: tuple[Any, Any]  # (batch,) each: where an instance's gates and inputs begin
-    size: tuple[int, int]  # of all gates, of all inputs
-    share: float  # of W_h that an instance keeps, the batch's mean
-
-    @property
-    def shared(self) -> bool:
-        """Whether a group of instances shares its products with W_h."""
-        return self.share > OWN
+    plan: Plan
+    gates: int
+    shared: bool
 
 
-def pays(days: int, masks: tuple[Tensor, ...]) -> bool:
-    """Whether packing is faster than products of the whole batch."""
+def share_of_recurrence(masks: tuple[Tensor, ...]) -> float:
+    """Share of W_h that an instance keeps, the batch's mean."""
     on_g = masks[2] != 0
-    share = float((on_g & (masks[1] != 0)).float().mean() * on_g.float().mean())
-    return share <= OWN or (share <= SHARED and days >= SHARED_DAYS)
+    return float((on_g & (masks[1] != 0)).float().mean() * on_g.float().mean())
 
 
-def layout(days: int, masks: tuple[Tensor, ...], starts_on: Tensor | None = None) -> Layout:
-    """Lay out the gates; `starts_on` (batch, hidden) says which units do not start from zero."""
+def pays(x: Tensor, masks: tuple[Tensor, ...]) -> bool:
+    """Whether this path can take the batch and is faster than products of the whole batch."""
+    ready = x.device.type == "cpu" and x.dtype in (torch.float32, torch.float64) and not x.requires_grad
+    return ready and not torch.is_autocast_enabled("cpu") and share_of_recurrence(masks) <= SHARED
+
+
+def layout(days: int, masks: tuple[Tensor, ...]) -> Layout:
+    """Lay out gates and inputs: which units an instance keeps, and where its numbers begin."""
     mask_x, mask_h, mask_g = (array(mask) for mask in masks)
     lanes = BYTES // mask_g.itemsize
-    on_g = mask_g != 0 if starts_on is None else (mask_g != 0) | array(starts_on)
-    on_h = on_g & (mask_h != 0)
-    kept = tuple(lstm_pack.kept_units(on, lanes) for on in (mask_x != 0, on_h, on_g))
+    kept = [lstm_pack.kept_units(on != 0, lanes) for on in (mask_x, mask_g * mask_h, mask_g)]
     rows = -(-days // ROWS) * ROWS
-    start, size = [], []
+    begin, size = [], []
     for steps in (
         [lstm_pack.step_of(4 * lstm_pack.width_of(n, lanes), lanes) for n in kept[2][0]],
-        [lstm_pack.step_of_inputs(kept, b, lanes) for b in range(len(on_g))],
+        [lstm_pack.step_of_inputs(n_x, n_h, lanes) for n_x, n_h in zip(kept[0][0], kept[1][0], strict=True)],
     ):
         ends = np.cumsum(rows * np.array(steps, dtype=np.int64))
-        start.append(np.concatenate([[0], ends[:-1]]))
-        size.append(int(ends[-1]) + lanes * ROWS)
-    share = float((on_h.sum(1) * on_g.sum(1)).mean()) / mask_g.shape[1] ** 2
-    return Layout((mask_x, mask_h, mask_g), kept, (start[0], start[1]), (size[0], size[1]), share)
+        begin.append(np.concatenate([[0], ends]))
+        size.append(int(ends[-1]) + (lanes + rows) * ROWS)  # the last tile of a product may begin with the last row
+    return Layout(Plan(mask_x, mask_h, mask_g, *kept, *begin), size[0], share_of_recurrence(masks) > OWN)
 
 
-class _PackedRecurrence(torch.autograd.Function):
-    """h (time, batch, hidden) and the last s (batch, hidden) from u, the weights and the masks, from a zero state.
+class _PackedNetwork(torch.autograd.Function):
+    """y (time, batch) and the last h and s (batch, hidden) from x, the layout and the weights, from a zero state.
 
     Its backward writes over the gates that forward kept; another one over the same graph computes them again.
     """
 
     @staticmethod
-    def forward(ctx: Any, u: Tensor, wx: Tensor, wh: Tensor, b: Tensor, plan: Layout) -> Any:
-        ctx.layout = plan
-        h, s, ctx.days = run_forward(u, wx, wh, b, ctx.layout)
-        ctx.save_for_backward(u, wx, wh, b)
-        ctx.mark_non_differentiable(s)
-        return h, s
+    def forward(ctx: Any, x: Tensor, laid_out: Layout, *weights: Tensor) -> Any:
+        ctx.laid_out = laid_out
+        ctx.save_for_backward(x, *weights)
+        y, h, s, ctx.gates = run_forward(x, laid_out, Parameters(*weights))
+        ctx.mark_non_differentiable(h, s)
+        return y, h, s
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grad: Tensor) -> tuple[Tensor | None, ...]:
-        u, wx, wh, b = ctx.saved_tensors
-        gates, inputs = ctx.days or run_forward(u, wx, wh, b, ctx.layout)[2]
-        ctx.days = None
-        days, batch, hidden = u.shape
-        plan = ctx.layout
-        masks, kept, start, shared = plan.masks, plan.kept, plan.start, plan.shared
-        du, d_bias = torch.empty_like(u), u.new_empty(batch, 4 * hidden)
-        d_bias.zero_()
-        d_wx, d_wh = torch.zeros_like(wx), torch.zeros_like(wh)
-        all_wh = _all_units(wh) if shared else array(wh)
-        a, dropped = gates.numpy(), inputs.numpy()
-        dh, weight = array(grad[0]), array(wx)
-
-        def instances(low: int, high: int) -> None:
-            lstm_packed_kernel.backward(
-                low, high, shared, dh, weight, all_wh, masks, kept, start, a, du.numpy(), d_bias.numpy()
-            )
-
-        def units(low: int, high: int) -> None:
-            lstm_packed_kernel.weights(low, high, days, kept, start, a, dropped, d_wx.numpy(), d_wh.numpy())
-
-        _in_threads(instances, _groups(batch, shared))
-        _in_threads(units, _parts(hidden, torch.get_num_threads()))
-        give_back(gates, inputs)
-        return du, d_wx, d_wh, d_bias.sum(0), None
+        x, weights = ctx.saved_tensors[0], Parameters(*ctx.saved_tensors[1:])
+        gates = ctx.gates if ctx.gates is not None else run_forward(x, ctx.laid_out, weights)[3]
+        ctx.gates = None
+        gradient = run_backward(x, grad[0], ctx.laid_out, weights, gates)
+        give_back(gates)
+        return None, None, *gradient
 
 
-def run_forward(
-    u: Tensor, wx: Tensor, wh: Tensor, b: Tensor, plan: Layout, h0: Tensor | None = None, s0: Tensor | None = None
-) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor]]:
-    """Return h (time, batch, hidden), the last s (batch, hidden), and gates and inputs as the kernel leaves them."""
-    batch, hidden = u.shape[1:]
-    masks, kept, start, size, shared = plan.masks, plan.kept, plan.start, plan.size, plan.shared
-    h, gates, inputs = torch.empty_like(u), take(u, size[0]), take(u, size[1])
-    s = u.new_zeros(batch, hidden) if s0 is None else s0.clone()
-    first = array(u.new_zeros(batch, hidden) if h0 is None else h0), s.numpy()
-    wx_t, wh_t = array(wx.detach().T), array(wh.detach().T)
-    if shared:
-        wh_t = _all_gates(wh_t)
-    x, bias, a, dropped, out = array(u), array(b)[None], gates.numpy(), inputs.numpy(), h.numpy()
+def run_forward(x: Tensor, laid_out: Layout, weights: Parameters) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return y (time, batch), the last h and s (batch, hidden), and the gates as the kernel leaves them."""
+    days, batch, hidden = x.shape[0], x.shape[1], weights.out.shape[1]
+    plan, shared = laid_out.plan, laid_out.shared
+    h, s = x.new_empty(batch, hidden), x.new_empty(batch, hidden)
+    y, gates = x.new_empty(days, batch), take(x, laid_out.gates)
+    h_t = array(weights.h.T)
+    net = _network(weights, array(weights.x.T), _all_gates(h_t) if shared else h_t)
+    x0, a, end, out = array(x), gates.numpy(), (h.numpy(), s.numpy()), y.numpy()
 
     def instances(low: int, high: int) -> None:
-        given = h0 is not None
-        lstm_packed_kernel.forward(
-            low, high, shared, x, wx_t, wh_t, bias, masks, kept, start, a, dropped, given, first, out
-        )
+        lstm_packed_kernel.forward(low, high, shared, x0, net, plan, a, *end, out)
 
     _in_threads(instances, _groups(batch, shared))
-    return h, s, (gates, inputs)
+    return y, h, s, gates
+
+
+def run_backward(x: Tensor, dy: Tensor, laid_out: Layout, weights: Parameters, gates: Tensor) -> list[Tensor]:
+    """Return the gradient at each of the weights."""
+    (days, batch, many), hidden = x.shape, weights.out.shape[1]
+    plan, shared = laid_out.plan, laid_out.shared
+    d_wx, d_wh = torch.zeros_like(weights.x), torch.zeros_like(weights.h)
+    net = _network(weights, array(weights.x), _all_units(weights.h) if shared else array(weights.h))
+    x0, grad, a = array(x), array(dy), gates.numpy()
+    groups = _groups(batch, shared)
+    # A row for each group, so that the order of sums is that of the instances, whichever thread comes first.
+    sums = [x.new_zeros(len(groups), *shape) for shape in ((hidden, many + 1), (4 * hidden,), (hidden,))]
+    d_first, d_bias, d_out = (total.numpy() for total in sums)
+    for block in _blocks(plan.inputs_at, groups):
+        low, high = groups[block[0]][0], groups[block[-1]][1]
+        at = plan.inputs_at[low]
+        inputs = take(x, int(plan.inputs_at[high] - at) + BYTES * ROWS)
+        kept = inputs.numpy()
+
+        def instances(part: int, kept: Any = kept, at: int = at) -> None:
+            lstm_packed_gradient.backward(
+                *groups[part], part, shared, x0, grad, net, plan, a, kept, at, d_first, d_bias, d_out
+            )
+
+        def units(first: int, last: int, low: int = low, high: int = high, kept: Any = kept, at: int = at) -> None:
+            lstm_packed_gradient.weights(first, last, low, high, days, plan, a, kept, at, d_wx.numpy(), d_wh.numpy())
+
+        _in_threads(instances, [(part,) for part in block])
+        _in_threads(units, _parts(hidden, UNITS))
+        give_back(inputs)
+    first = sums[0].sum(0)
+    gradient = [first[:, :many].contiguous(), first[:, many].contiguous(), d_wx, d_wh]
+    return [*gradient, sums[1].sum(0), sums[2].sum(0)[None], dy.sum(dtype=torch.float64).to(dy.dtype)[None]]
 
 
 def array(tensor: Tensor) -> Any:
@@ -163,6 +184,11 @@ def give_back(*buffers: Tensor) -> None:
     _spare.extend(buffers)
 
 
+def _network(weights: Parameters, x: np.ndarray, h: np.ndarray) -> Network:
+    first = torch.cat([weights.first.T, weights.first_bias[None]])
+    return Network(array(first), x, h, array(weights.bias)[None], array(weights.out)[0], array(weights.out_bias))
+
+
 def _all(hidden: int, like: np.ndarray) -> Any:
     kept = lstm_pack.kept_units(np.ones((1, hidden), dtype=bool), BYTES // like.itemsize)
     return lstm_pack.of_instance(kept, 0)
@@ -172,9 +198,9 @@ def _all_gates(wh_t: np.ndarray) -> np.ndarray:
     """W_h's transpose as `lstm_pack.pack_gates` lays it out, with every unit."""
     hidden, lanes = wh_t.shape[0], BYTES // wh_t.itemsize
     units, step = _all(hidden, wh_t), lstm_pack.step_of(4 * lstm_pack.width_of(hidden, lanes), lanes)
-    packed = np.empty((hidden + 1, step), wh_t.dtype)
-    lstm_pack.pack_gates(wh_t, units[0], units, packed.reshape(-1), step)
-    return packed
+    packed = lstm_pack.room((hidden + 1) * step, wh_t)
+    lstm_pack.pack_gates(wh_t, units[0], units, packed, step)
+    return packed.reshape(-1, step)
 
 
 def _all_units(weight: Tensor) -> np.ndarray:
@@ -182,37 +208,69 @@ def _all_units(weight: Tensor) -> np.ndarray:
     wh = array(weight)
     hidden, lanes = wh.shape[1], BYTES // wh.itemsize
     units, step = _all(hidden, wh), lstm_pack.step_of(hidden, lanes)
-    packed = np.empty((4 * lstm_pack.width_of(hidden, lanes) + 1, step), wh.dtype)
-    lstm_pack.pack_units(wh, units[0], units, packed.reshape(-1), step)
-    return packed
+    packed = lstm_pack.room((4 * lstm_pack.width_of(hidden, lanes) + 1) * step, wh)
+    lstm_pack.pack_units(wh, units[0], units, packed, step)
+    return packed.reshape(-1, step)
 
 
-def _parts(n: int, parts: int) -> list[tuple[int, int]]:
-    ends = [n * k // parts for k in range(parts + 1)]
-    return [(low, high) for low, high in itertools.pairwise(ends) if low < high]
+def _parts(n: int, size: int) -> list[tuple[int, int]]:
+    return [(low, min(low + size, n)) for low in range(0, n, size)]
 
 
 def _groups(batch: int, shared: bool) -> list[tuple[int, int]]:
-    """Ranges of instances: several a thread, so that none waits long for another that was slowed down."""
-    threads = torch.get_num_threads()
-    if not shared:
-        return _parts(batch, 4 * threads)
-    size = min(GROUP, -(-batch // (threads * ROWS)) * ROWS)
-    return [(low, min(low + size, batch)) for low in range(0, batch, size)]
+    """Ranges of instances that one thread takes at once; they do not depend on the number of threads."""
+    if shared:
+        return _parts(batch, min(GROUP_SHARED, -(-batch // (2 * ROWS)) * ROWS))
+    return _parts(batch, min(GROUP_OWN, -(-batch // 4)))
 
 
-def _in_threads(work: Callable[[int, int], None], parts: list[tuple[int, int]]) -> None:
+def _blocks(inputs_at: np.ndarray, groups: list[tuple[int, int]]) -> list[list[int]]:
+    """Numbers of the groups, in blocks of at most INPUTS numbers of D(x) and D(h), or of one group."""
+    blocks, begin = [[0]], 0
+    for part, (low, high) in enumerate(groups[1:], start=1):
+        if inputs_at[high] - begin > INPUTS:
+            blocks.append([])
+            begin = inputs_at[low]
+        blocks[-1].append(part)
+    return blocks
+
+
+_pool: dict[str, Any] = {"threads": None, "many": 0}
+
+
+def _forget_pool() -> None:
+    _pool.update(threads=None, many=0)
+
+
+if hasattr(os, "register_at_fork"):  # a forked process has no threads but the one that forked
+    os.register_at_fork(after_in_child=_forget_pool)
+
+
+def _helpers(many: int) -> ThreadPoolExecutor:
+    """At least so many threads, kept from step to step: starting them anew takes as long as a small batch."""
+    if _pool["many"] < many:
+        _pool.update(threads=ThreadPoolExecutor(many, "lstm"), many=many)
+    return _pool["threads"]
+
+
+def _in_threads(work: Callable[..., None], parts: Sequence[tuple[int, ...]]) -> None:
     """Do every part, on as many threads as torch uses. The kernels hold no lock, so plain threads run side by side."""
-    threads = min(torch.get_num_threads(), len(parts))
-    if threads == 1:
-        for part in parts:
+    left = iter(parts)
+
+    def take_turns() -> None:
+        for part in left:  # each thread takes the next one
             work(*part)
-        return
-    with ThreadPoolExecutor(threads) as pool:
-        for _ in pool.map(lambda part: work(*part), parts):
-            pass
+
+    many = min(torch.get_num_threads(), len(parts)) - 1
+    others = [_helpers(many).submit(take_turns) for _ in range(many)]
+    take_turns()
+    for other in others:
+        other.result()
 
 
-def differentiable(u: Tensor, wx: Tensor, wh: Tensor, b: Tensor, plan: Layout) -> tuple[Tensor, Tensor]:
-    """Return h (time, batch, hidden) and the last s (batch, hidden), from a zero start, with a gradient through h."""
-    return _PackedRecurrence.apply(u, wx, wh, b, plan)
+def network(x: Tensor, masks: tuple[Tensor, ...], weights: Parameters) -> tuple[Tensor, Tensor, Tensor]:
+    """Equations 1-8 with masks from a zero state: y (time, batch) and the last h and s (batch, hidden).
+
+    A gradient is at the weights, through y alone.
+    """
+    return _PackedNetwork.apply(x, layout(x.shape[0], masks), *weights)

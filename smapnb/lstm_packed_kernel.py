@@ -1,10 +1,13 @@
-"""The paper's LSTM (equations 2-7) and its gradient over packed weights, as passes over NumPy arrays, in Numba.
+"""The paper's network (equations 1-8) over packed weights, as passes over NumPy arrays, in Numba: the way forward.
 
-It promises the numbers of `smapnb.lstm.reference_recurrence`; it knows no torch, no input and no output layer.
+It promises the numbers of `smapnb.lstm.reference_recurrence` between its two layers; it knows no torch. The gradient is
+in lstm_packed_gradient.
 
 A unit that D(g) drops and that starts from zero keeps s = h = 0, so an instance needs of W_x the rows of kept gates and
 the columns of kept x, and of W_h the columns kept by both D(h) and D(g). Gates are stacked i, f, g, o.
 """
+
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -14,22 +17,50 @@ from smapnb.lstm_pack import (
     PLAIN,
     lanes_of,
     of_instance,
-    pack_days,
     pack_gates,
     pack_row,
-    pack_units,
     picked,
     places,
     product,
+    room,
     row_product,
     step_of,
-    step_of_inputs,
-    unpack_add,
     unpack_row,
     up,
     width_of,
 )
 from smapnb.lstm_vector import ROWS
+
+
+class Plan(NamedTuple):
+    """What the masks of a batch mean: masks (batch, hidden), `lstm_pack.kept_units` of each, places in flat arrays.
+
+    An instance's gates (time, 4 width) begin at gates_at, rows `step_of` apart; its D(x) and D(h) at inputs_at, rows
+    `step_of_inputs` apart.
+    """
+
+    mask_x: Any
+    mask_h: Any
+    mask_g: Any
+    x: Any
+    h: Any
+    g: Any
+    gates_at: Any
+    inputs_at: Any
+
+
+class Network(NamedTuple):
+    """The weights as a pass reads them: forward transposes of W_x and W_h, backward themselves.
+
+    Where a group of instances shares its products, all of W_h is packed, by `pack_gates` or `pack_units`.
+    """
+
+    first: Any  # (inputs + 1, hidden): transpose of the input layer's weight, then its bias
+    x: Any
+    h: Any
+    bias: Any  # (1, 4 hidden)
+    out: Any  # (hidden,)
+    out_bias: Any  # (1,)
 
 
 @njit(fastmath=FAST, **PLAIN)
@@ -50,265 +81,147 @@ def _day(a, width, mask_g, s, h):
 
 
 @njit(fastmath=FAST, **PLAIN)
-def _cell(a, width, mask_g, before, s):
-    """Equation 6 again, from the gates."""
-    i, f, g = a[:width], a[width : 2 * width], a[2 * width : 3 * width]
-    for c in range(width):
-        s[c] = mask_g[c] * g[c] * i[c] + before[c] * f[c]
-
-
-@njit(fastmath=FAST, **PLAIN)
-def _day_backward(a, width, mask_g, dh, s, before, ds):
-    """Chain rule through equations 2-7: a holds i, f, g, o on entry, the gradient at their arguments on exit.
-
-    dh is the gradient at the day's h, from the loss and from the day after; ds carries the cell's.
-    """
-    one = a.dtype.type(1)
-    a_i, a_f, a_g, a_o = a[:width], a[width : 2 * width], a[2 * width : 3 * width], a[3 * width : 4 * width]
-    for c in range(width):
-        i, f, g, o = a_i[c], a_f[c], a_g[c], a_o[c]
-        tanh_s = _tanh(s[c])
-        v = ds[c] + dh[c] * o * (one - tanh_s * tanh_s)
-        a_i[c] = v * g * mask_g[c] * i * (one - i)
-        a_f[c] = v * before[c] * f * (one - f)
-        a_g[c] = v * i * mask_g[c] * (one - g * g)
-        a_o[c] = dh[c] * tanh_s * o * (one - o)
-        ds[c] = v * f
+def _dot(a, b, n):
+    total = a.dtype.type(0)
+    for c in range(n):
+        total += a[c] * b[c]
+    return total
 
 
 @njit(**PLAIN)
-def forward(low, high, shared, u, wx_t, wh, bias, masks, kept, start, gates, inputs, given, first, h):
-    """Equations 2-7 of instances low to high, all days.
+def take_days(x, b, rows):
+    """Instance b of x (time, batch, inputs), a 1 behind each day for the bias: (rows, step), days beyond the last 0."""
+    days, _, inputs = x.shape
+    step = step_of(inputs + 1, lanes_of(x))
+    taken = room(rows * step + lanes_of(x), x)
+    taken[:] = 0
+    for t in range(days):
+        for c in range(inputs):
+            taken[t * step + c] = x[t, b, c]
+        taken[t * step + inputs] = 1
+    return taken
+
+
+@njit(**PLAIN)
+def input_layer(b, rows, taken, net, plan, packed, dropped, start, across):
+    """D(x) = D(ReLU(W x + b)) of all days, equation 1: (rows, kept) in `dropped` from start; the mask is in W and b."""
+    units, lanes, many = of_instance(plan.x, b), lanes_of(taken), net.first.shape[0]
+    n, hidden, flat = units[0].size, net.first.shape[1], net.first.reshape(-1)
+    step = step_of(n, lanes)
+    mask, zero = picked(plan.mask_x[b], units[0], n), taken.dtype.type(0)
+    for r in range(many):
+        pack_row(flat, r * hidden, units, packed, r * step)
+        for c in range(n):
+            packed[r * step + c] *= mask[c]
+    for t in range(rows):
+        dropped[start + t * across : start + t * across + up(n, lanes)] = 0
+    product(rows, many, taken, 0, step_of(many, lanes), 1, packed, 0, step, dropped, start, across, n)
+    for t in range(rows):
+        row = dropped[start + t * across : start + t * across + n]
+        for c in range(n):
+            row[c] = zero if row[c] < zero else row[c]  # and not the larger of both, which might hide a NaN
+
+
+@njit(**PLAIN)
+def forward(low, high, shared, x, net, plan, gates, h, s, y):
+    """Equations 1-8 of instances low to high, all days, from a zero start.
 
     Parameters
     ----------
     shared : bool
         W_h D(h) of the whole group is one product, which reads all of W_h once a day; else each instance has one with
         the part of W_h that it keeps.
-    u, h : arrays (time, batch, hidden)
-        Input of the recurrence, and its output, filled here.
-    wx_t, bias : arrays (hidden, 4 hidden), (1, 4 hidden)
-        The transpose of W_x, and the bias.
-    wh : array
-        The transpose of W_h, (hidden, 4 hidden); where shared, all of it packed by `pack_gates`.
-    masks, kept : three masks x, h, g (batch, hidden), and their `kept_units`
-        A unit that D(g) drops but that starts from a state of its own counts as kept in g.
-    start, gates : arrays (batch,) and flat
-        Instance b's gates (time, 4 width) are left at gates[start[0][b]], rows `step_of` apart.
-    given, first : bool and two arrays (batch, hidden)
-        Whether the start is not zero, and h, s of the start; s after the last day takes its place.
+    x, y : arrays (time, batch, inputs), (time, batch)
+        Input and output of the network; y is filled here.
+    gates : flat array
+        i, f, g, o of each instance are left here.
+    h, s : arrays (batch, hidden)
+        The state after the last day, is left here.
     """
-    days, hidden = u.shape[0], u.shape[2]
-    lanes, kind = lanes_of(u), u.dtype
+    days, hidden = x.shape[0], net.x.shape[0]
+    lanes = lanes_of(x)
     rows, most = up(days, ROWS), step_of(4 * width_of(hidden, lanes), lanes)
-    packed, row, only = np.empty(hidden * most + lanes, kind), np.empty(most + lanes, kind), np.zeros(1, np.int64)
+    packed = room(max(hidden + 1, net.first.shape[0] + 1) * most, x)
+    row, only = room(most + lanes, x), np.zeros(1, np.int64)
+    dropped = room(rows * step_of(hidden, lanes) + lanes, x)
     for b in range(low, high):
-        x, g = of_instance(kept[0], b), of_instance(kept[2], b)
-        width = width_of(g[0].size, lanes)
-        step = step_of(4 * width, lanes)
-        pack_gates(wx_t, x[0], g, packed, step)
-        pack_gates(bias, only, g, row, step)
-        across, at = step_of_inputs(kept, b, lanes), start[1][b]
-        pack_days(u, b, picked(masks[0][b], x[0], x[0].size), x, inputs, across, at)
-        inputs[at + days * across : at + rows * across] = 0
+        k, g = of_instance(plan.x, b), of_instance(plan.g, b)
+        width, across = width_of(g[0].size, lanes), step_of(k[0].size, lanes)
+        step, start = step_of(4 * width, lanes), plan.gates_at[b]
+        input_layer(b, rows, take_days(x, b, rows), net, plan, packed, dropped, 0, across)
+        pack_gates(net.x, k[0], g, packed, step)
+        pack_gates(net.bias, only, g, row, step)
         for t in range(rows):
-            gates[start[0][b] + t * step : start[0][b] + t * step + 4 * width] = row[: 4 * width]
+            gates[start + t * step : start + t * step + 4 * width] = row[: 4 * width]
         # W_x D(x) + b of all days, the part of equations 2-5 that does not wait for the day before.
-        product(rows, x[0].size, inputs, at, across, 1, packed, 0, step, gates, start[0][b], step, 4 * width)
+        product(rows, k[0].size, dropped, 0, across, 1, packed, 0, step, gates, start, step, 4 * width)
         if not shared:
-            _days_own(b, wh, masks, kept, start, gates, inputs, given, first, h, packed)
+            _days_own(b, net, plan, gates, h, s, y, packed)
     if shared:
-        _days_shared(low, high, wh, masks, kept, start, gates, inputs, given, first, h)
+        _days_shared(low, high, net, plan, gates, h, s, y)
 
 
 @njit(**PLAIN)
-def _days_own(b, wh_t, masks, kept, start, gates, inputs, given, first, h, packed):
+def _days_own(b, net, plan, gates, h, s, y, packed):
     """All days of one instance with its own part of W_h, which stays in the cache."""
-    days, batch, hidden = h.shape
-    lanes, flat = lanes_of(h), h.reshape(-1)
-    k, g = of_instance(kept[1], b), of_instance(kept[2], b)
+    days, hidden, lanes = y.shape[0], h.shape[1], lanes_of(h)
+    k, g = of_instance(plan.h, b), of_instance(plan.g, b)
     n, width = k[0].size, width_of(g[0].size, lanes)
     step, place = step_of(4 * width, lanes), places(k[0], g[0])
-    pack_gates(wh_t, k[0], g, packed, step)
-    mask_g, mask_h = picked(masks[2][b], g[0], width), picked(masks[1][b], k[0], n)
-    now, s = picked(first[0][b], g[0], width + lanes), picked(first[1][b], g[0], width + lanes)
-    across, beside = step_of_inputs(kept, b, lanes), start[1][b] + up(kept[0][0][b], lanes)
+    pack_gates(net.h, k[0], g, packed, step)
+    mask_g, mask_h = picked(plan.mask_g[b], g[0], width), picked(plan.mask_h[b], k[0], n)
+    now, cell = np.zeros(width + lanes, h.dtype), np.zeros(width + lanes, h.dtype)
+    out, dropped = picked(net.out, g[0], width), np.empty(n, h.dtype)
     for t in range(days):
-        at, dropped = start[0][b] + t * step, beside + t * across
-        for c in range(n):
-            inputs[dropped + c] = now[place[c]] * mask_h[c]
-        if t > 0 or given:
-            row_product(n, inputs, dropped, packed, step, gates, at, 4 * width)
-        _day(gates[at : at + 4 * width], width, mask_g, s, now)
-        unpack_row(now, 0, g, flat, (t * batch + b) * hidden, hidden)
-    unpack_row(s, 0, g, first[1].reshape(-1), b * hidden, hidden)
+        at = plan.gates_at[b] + t * step
+        if t > 0:
+            for c in range(n):
+                dropped[c] = now[place[c]] * mask_h[c]
+            row_product(n, dropped, 0, packed, step, gates, at, 4 * width, t % 2 == 0)
+        _day(gates[at : at + 4 * width], width, mask_g, cell, now)
+        y[t, b] = _dot(now, out, width) + net.out_bias[0]  # equation 8
+    unpack_row(now, 0, g, h.reshape(-1), b * hidden, hidden)
+    unpack_row(cell, 0, g, s.reshape(-1), b * hidden, hidden)
 
 
 @njit(**PLAIN)
-def _days_shared(low, high, wh, masks, kept, start, gates, inputs, given, first, h):
+def _days_shared(low, high, net, plan, gates, h, s, y):
     """All days of a group of instances, day by day, with the whole of W_h."""
-    days, batch, hidden = h.shape
-    lanes, kind, flat, group = lanes_of(h), h.dtype, h.reshape(-1), high - low
+    days, hidden = y.shape[0], h.shape[1]
+    lanes, group = lanes_of(h), high - low
     full_width, rows, step_h = width_of(hidden, lanes), up(group, ROWS), step_of(hidden, lanes)
-    full, whole = step_of(4 * full_width, lanes), wh.reshape(-1)
-    dropped, from_h = np.zeros(rows * step_h, kind), np.zeros(rows * full + lanes, kind)
-    now, part = np.zeros(hidden + 2 * lanes, kind), np.empty(full + lanes, kind)
-    s, mask_g = np.zeros((group, hidden + 2 * lanes), kind), np.zeros((group, hidden + lanes), kind)
+    full, whole = step_of(4 * full_width, lanes), net.h.reshape(-1)
+    dropped, from_h, part = room(rows * step_h + lanes, h), room(rows * full + lanes, h), room(full + lanes, h)
+    dropped[:], from_h[:] = 0, 0
+    now = np.zeros((group, hidden + 2 * lanes), h.dtype)
+    cell, mask_g, out = np.zeros_like(now), np.zeros_like(now), np.zeros_like(now)
     for j in range(group):
-        g = of_instance(kept[2], low + j)
+        b = low + j
+        g = of_instance(plan.g, b)
         for c in range(g[0].size):
-            s[j, c], mask_g[j, c] = first[1][low + j, g[0][c]], masks[2][low + j, g[0][c]]
-        dropped[j * step_h : j * step_h + hidden] = first[0][low + j] * masks[1][low + j]
+            unit = g[0][c]
+            mask_g[j, c], out[j, c] = plan.mask_g[b, unit], net.out[unit]
     for t in range(days):
-        if t > 0 or given:
+        if t > 0:
             from_h[:] = 0
             product(rows, hidden, dropped, 0, step_h, 1, whole, 0, full, from_h, 0, full, 4 * full_width)
         for j in range(group):
             b = low + j
-            k, g = of_instance(kept[1], b), of_instance(kept[2], b)
+            g = of_instance(plan.g, b)
             width = width_of(g[0].size, lanes)
-            at = start[0][b] + t * step_of(4 * width, lanes)
-            beside = start[1][b] + t * step_of_inputs(kept, b, lanes) + up(kept[0][0][b], lanes)
-            pack_row(dropped, j * step_h, k, inputs, beside)
+            at = plan.gates_at[b] + t * step_of(4 * width, lanes)
             for q in range(4):
                 pack_row(from_h, j * full + q * full_width, g, part, q * width)
             a = gates[at : at + 4 * width]
             for c in range(4 * width):
                 a[c] += part[c]
-            _day(a, width, mask_g[j], s[j], now)
-            unpack_row(now, 0, g, flat, (t * batch + b) * hidden, hidden)
-            out, mask_h = h[t, b], masks[1][b]
+            _day(a, width, mask_g[j], cell[j], now[j])
+            y[t, b] = _dot(now[j], out[j], width) + net.out_bias[0]  # equation 8
+            unpack_row(now[j], 0, g, dropped, j * step_h, hidden)
+            row, mask_h = dropped[j * step_h : j * step_h + hidden], plan.mask_h[b]
             for c in range(hidden):
-                dropped[j * step_h + c] = out[c] * mask_h[c]
+                row[c] *= mask_h[c]
     for j in range(group):
-        unpack_row(s[j], 0, of_instance(kept[2], low + j), first[1].reshape(-1), (low + j) * hidden, hidden)
-
-
-@njit(**PLAIN)
-def backward(low, high, shared, dh, wx, wh, masks, kept, start, gates, du, d_bias):
-    """Gradient of instances low to high: at the gates' arguments, in place of gates, at u and at the bias.
-
-    dh, du : arrays (time, batch, hidden)
-    wx, wh : arrays (4 hidden, hidden)
-        Where shared, all of W_h packed by `pack_units`.
-    d_bias : array (batch, 4 hidden)
-    The rest as in `forward`, from a zero start.
-    """
-    days, batch, hidden = dh.shape
-    lanes, kind, flat = lanes_of(dh), dh.dtype, du.reshape(-1)
-    rows, most = up(days, ROWS), step_of(hidden, lanes)
-    packed = np.empty(4 * width_of(hidden, lanes) * most + lanes, kind)
-    dx = np.empty(rows * most + lanes, kind)
-    if shared:
-        _days_shared_backward(low, high, dh, wh, masks, kept, start, gates)
-    for b in range(low, high):
-        if not shared:
-            _days_own_backward(b, dh, wh, masks, kept, start, gates, packed)
-        x, g = of_instance(kept[0], b), of_instance(kept[2], b)
-        n, width = g[0].size, width_of(g[0].size, lanes)
-        step, step_x, mask_x = step_of(4 * width, lanes), step_of(x[0].size, lanes), masks[0][b]
-        pack_units(wx, g[0], x, packed, step_x)
-        dx[: rows * step_x] = 0
-        product(rows, 4 * width, gates, start[0][b], step, 1, packed, 0, step_x, dx, 0, step_x, x[0].size)
-        total = np.zeros(4 * width, kind)
-        for t in range(days):
-            place, at = (t * batch + b) * hidden, start[0][b] + t * step
-            unpack_row(dx, t * step_x, x, flat, place, hidden)
-            for c in range(hidden):
-                flat[place + c] *= mask_x[c]
-            for c in range(4 * width):
-                total[c] += gates[at + c]
-        for q in range(4):
-            for c in range(n):
-                d_bias[b, q * hidden + g[0][c]] = total[q * width + c]
-
-
-@njit(**PLAIN)
-def _days_own_backward(b, dh, wh, masks, kept, start, gates, packed):
-    """Gradient at the gates' arguments of one instance, from the last day to the first."""
-    days, batch, hidden = dh.shape
-    lanes, kind, flat = lanes_of(dh), dh.dtype, dh.reshape(-1)
-    k, g = of_instance(kept[1], b), of_instance(kept[2], b)
-    n, width = k[0].size, width_of(g[0].size, lanes)
-    step, step_h, place = step_of(4 * width, lanes), step_of(n, lanes), places(k[0], g[0])
-    pack_units(wh, g[0], k, packed, step_h)
-    mask_g, mask_h = picked(masks[2][b], g[0], width), picked(masks[1][b], k[0], n)
-    s = np.zeros((days + 1, width), kind)
-    for t in range(days):
-        at = start[0][b] + t * step
-        _cell(gates[at : at + 4 * width], width, mask_g, s[t], s[t + 1])
-    ds, d, from_next = np.zeros(width, kind), np.zeros(width + lanes, kind), np.zeros(step_h + lanes, kind)
-    for t in range(days - 1, -1, -1):
-        at = start[0][b] + t * step
-        pack_row(flat, (t * batch + b) * hidden, g, d, 0)
-        if t < days - 1:
-            from_next[:] = 0
-            row_product(4 * width, gates, at + step, packed, step_h, from_next, 0, n)
-            for c in range(n):
-                d[place[c]] += from_next[c] * mask_h[c]
-        _day_backward(gates[at : at + 4 * width], width, mask_g, d, s[t + 1], s[t], ds)
-
-
-@njit(**PLAIN)
-def _days_shared_backward(low, high, dh, wh, masks, kept, start, gates):
-    """Gradient at the gates' arguments of a group of instances, day by day."""
-    days, batch, hidden = dh.shape
-    lanes, kind, flat, group = lanes_of(dh), dh.dtype, dh.reshape(-1), high - low
-    full_width, rows, step_h = width_of(hidden, lanes), up(group, ROWS), step_of(hidden, lanes)
-    full, whole = step_of(4 * full_width, lanes), wh.reshape(-1)
-    d_full, from_next = np.zeros(rows * full, kind), np.zeros(rows * step_h + lanes, kind)
-    d, more = np.zeros(hidden + 2 * lanes, kind), np.zeros(hidden + 2 * lanes, kind)
-    mask_g, mask_h = np.zeros((group, hidden + lanes), kind), np.zeros((group, hidden + lanes), kind)
-    ds, s = np.zeros((group, hidden + lanes), kind), np.zeros((group, days + 1, hidden + lanes), kind)
-    for j in range(group):
-        g = of_instance(kept[2], low + j)
-        width = width_of(g[0].size, lanes)
-        for c in range(g[0].size):
-            mask_g[j, c], mask_h[j, c] = masks[2][low + j, g[0][c]], masks[1][low + j, g[0][c]]
-        for t in range(days):
-            at = start[0][low + j] + t * step_of(4 * width, lanes)
-            _cell(gates[at : at + 4 * width], width, mask_g[j], s[j, t], s[j, t + 1])
-    for t in range(days - 1, -1, -1):
-        if t < days - 1:
-            from_next[:] = 0
-            product(rows, 4 * full_width, d_full, 0, full, 1, whole, 0, step_h, from_next, 0, step_h, hidden)
-        for j in range(group):
-            b = low + j
-            g = of_instance(kept[2], b)
-            width = width_of(g[0].size, lanes)
-            at = start[0][b] + t * step_of(4 * width, lanes)
-            pack_row(flat, (t * batch + b) * hidden, g, d, 0)
-            pack_row(from_next, j * step_h, g, more, 0)
-            for c in range(width):
-                d[c] += more[c] * mask_h[j, c]
-            _day_backward(gates[at : at + 4 * width], width, mask_g[j], d, s[j, t + 1], s[j, t], ds[j])
-            for q in range(4):
-                unpack_row(gates, at + q * width, g, d_full, j * full + q * full_width, hidden)
-
-
-@njit(**PLAIN)
-def weights(first, last, days, kept, start, gates, inputs, d_wx, d_wh):
-    """Add to d_wx, d_wh (4 hidden, hidden) the rows of units first to last: an instance, a product over its days."""
-    hidden, lanes, kind = d_wx.shape[1], lanes_of(d_wx), d_wx.dtype
-    batch = kept[0][0].size
-    tile = np.empty(ROWS * step_of(2 * up(hidden, lanes) + lanes, lanes) + lanes, kind)
-    own = np.empty((days + 1) * (last - first + lanes), kind)
-    flat_x, flat_h = d_wx.reshape(-1), d_wh.reshape(-1)
-    for b in range(batch):
-        x, k, g = of_instance(kept[0], b), of_instance(kept[1], b), of_instance(kept[2], b)
-        width, n = width_of(g[0].size, lanes), up(x[0].size, lanes)
-        step, columns, across = step_of(4 * width, lanes), n + up(k[0].size, lanes), step_of_inputs(kept, b, lanes)
-        low, high = np.searchsorted(g[0], first), np.searchsorted(g[0], last)
-        units = up(high - low, ROWS)
-        for q in range(4):
-            for t in range(days):  # read in order: the product's own way through them would wait for the memory
-                at = start[0][b] + t * step + q * width + low
-                for c in range(high - low):
-                    own[t * units + c] = gates[at + c]
-            for r in range(0, high - low, ROWS):
-                tile[: ROWS * across] = 0
-                product(ROWS, days, own, r, 1, units, inputs, start[1][b], across, tile, 0, across, columns)
-                for j in range(min(ROWS, high - low - r)):
-                    row = (q * hidden + g[0][low + r + j]) * hidden
-                    unpack_add(tile, j * across, x, flat_x, row, hidden)
-                    unpack_add(tile, j * across + n, k, flat_h, row, hidden)
+        b = low + j
+        unpack_row(now[j], 0, of_instance(plan.g, b), h.reshape(-1), b * hidden, hidden)
+        unpack_row(cell[j], 0, of_instance(plan.g, b), s.reshape(-1), b * hidden, hidden)

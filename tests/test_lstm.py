@@ -2,22 +2,24 @@
 
 import ast
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from smapnb import lstm
+from smapnb import lstm, lstm_packed
 from smapnb.lstm import (
     Masks,
     SoilMoistureLSTM,
     State,
     daily_recurrence,
     operator_recurrence,
-    packed_recurrence,
+    packed_network,
     recurrence,
     reference_recurrence,
 )
@@ -30,8 +32,7 @@ SIZES = [(1, 1, 1, 1), (9, 1, 3, 5), (1, 4, 2, 8), (14, 3, 4, 33), (6, 5, 2, 16)
 RATES = [0.1, 0.25, 0.5]
 # Every way through the recurrence; the operators are taken with masks only.
 WAYS = [(path, masked) for path in (reference_recurrence, recurrence) for masked in (True, False)]
-WAYS += [(path, True) for path in (operator_recurrence, daily_recurrence, packed_recurrence)]
-ON_CPU = [daily_recurrence, packed_recurrence]
+WAYS += [(path, True) for path in (operator_recurrence, daily_recurrence)]
 PARAMETERS = ["u", "weight_ih", "weight_hh", "bias"]
 
 
@@ -89,6 +90,19 @@ def gradients(function, arguments: list[torch.Tensor], masks: Masks | None) -> t
     return h.detach(), [a.grad for a in arguments]
 
 
+def readable_network(model: SoilMoistureLSTM, x: torch.Tensor, masks: Masks):
+    """`packed_network` with torch's layers around the readable recurrence."""
+    h, last = reference_recurrence(torch.relu(model.input(x)), *weights(model), masks)
+    return model.output(h)[..., 0], *last
+
+
+def slopes(network, model: SoilMoistureLSTM, x: torch.Tensor, masks: Masks, weighting: torch.Tensor):
+    """Output, and the gradient of a weighting of it with respect to every parameter, by its name."""
+    y = network(model, x, masks)[0]
+    grads = torch.autograd.grad((y * weighting).sum(), model.parameters())
+    return y.detach(), {name: grad for (name, _), grad in zip(model.named_parameters(), grads, strict=True)}
+
+
 def relative(a: torch.Tensor, b: torch.Tensor) -> float:
     return float((a - b).abs().max() / b.abs().max().clamp(min=1e-30))
 
@@ -122,12 +136,12 @@ def test_model_is_the_papers_equations(size, rate):
 
 
 @pytest.mark.parametrize("device", DEVICES)
-@pytest.mark.parametrize("path", [recurrence, operator_recurrence, *ON_CPU])
+@pytest.mark.parametrize("path", [recurrence, operator_recurrence, daily_recurrence])
 @pytest.mark.parametrize("rate", RATES)
 @pytest.mark.parametrize("size", SIZES, ids=str)
 def test_fast_paths_agree_with_the_reference(size, rate, path, device):
     days, batch, _, hidden = size
-    if path in ON_CPU and device != "cpu":
+    if path is daily_recurrence and device != "cpu":
         pytest.skip("a path of the CPU")
     for dtype, atol, rtol in ((torch.float32, 1e-5, 1e-4), (torch.float64, 1e-10, 1e-10)):
         if device == "mps" and dtype == torch.float64:
@@ -140,6 +154,22 @@ def test_fast_paths_agree_with_the_reference(size, rate, path, device):
         assert float((h - expected).abs().max()) <= atol
         for name, a, b in zip(PARAMETERS, grads, expected_grads, strict=True):
             assert relative(a, b) <= rtol, name
+
+
+@pytest.mark.parametrize("rate", RATES)
+@pytest.mark.parametrize("size", [*SIZES, (7, 2, 40, 3)], ids=str)
+def test_packed_network_agrees_with_the_reference(size, rate):
+    """Rates on both sides of where a group begins to share its products."""
+    days, batch, inputs, hidden = size
+    for dtype, limit in ((torch.float32, 1e-5), (torch.float64, 1e-12)):
+        model = make(inputs, hidden, rate, dtype)
+        x, weighting = (random(days, batch, *more, seed=6, dtype=dtype) for more in ((inputs,), ()))
+        masks = model.draw_masks(batch, seeded(3))
+        y, grads = slopes(packed_network, model, x, masks, weighting)
+        expected, expected_grads = slopes(readable_network, model, x, masks, weighting)
+        assert float((y - expected).abs().max()) <= limit
+        for name, grad in expected_grads.items():
+            assert relative(grads[name], grad) <= limit, name
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -165,6 +195,20 @@ def test_gradcheck_in_double_precision(path, masked):
     arguments = [random(4, 2, 3, dtype=torch.float64).relu() + 0.1, *weights(model)]
     arguments = [a.detach().clone().requires_grad_() for a in arguments]
     assert torch.autograd.gradcheck(lambda *a: path(*a, masks)[0], arguments)
+
+
+@pytest.mark.parametrize("rate", [0.25, 0.5])
+def test_gradcheck_of_the_packed_network(rate):
+    model = make(2, 4, rate, torch.float64)
+    masks = model.draw_masks(3, seeded(1))
+    named = {name: p.detach().clone().requires_grad_() for name, p in model.named_parameters()}
+    x = random(4, 3, 2, dtype=torch.float64)
+    assert lstm_packed.pays(x, masks) or rate == 0.25
+
+    def forward(*values):
+        return lstm_packed.network(x, masks, lstm_packed.Parameters(*values))[0]
+
+    assert torch.autograd.gradcheck(forward, tuple(named.values()))
 
 
 @pytest.mark.parametrize("masked", [True, False])
@@ -208,36 +252,45 @@ def test_missing_input_is_not_hidden():
 @pytest.mark.parametrize("rate", RATES)
 def test_packed_gradients_are_within_two_millionths_of_double_precision(rate, days):
     """At the paper's size; the three rates take an instance's own products and those that a group shares."""
-    model = make(2, 256, rate)
+    model = make(19, 256, rate)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.div_(2)
     masks = model.draw_masks(13, seeded(3))
-    arguments = [random(days, 13, 256).relu(), *(w / 2 for w in weights(model))]
-    double = [a.double() for a in arguments]
-    weighting = random(days, 13, 256, seed=9)  # drawn once: in double precision the generator gives other numbers
+    x, weighting = random(days, 13, 19), random(days, 13, seed=9)
+    y, grads = slopes(packed_network, model, x, masks, weighting)
+    double = Masks(*(m.double() for m in masks))
+    expected, exact = slopes(readable_network, model.double(), x.double(), double, weighting.double())
+    assert relative(y.double(), expected) <= 2e-6
+    for name, grad in exact.items():
+        assert relative(grads[name].double(), grad) <= 2e-6, name
 
-    def exact(function, values, masks):
-        values = [a.detach().clone().requires_grad_() for a in values]
-        out = function(*values, masks)[0]
-        (out * weighting.to(out.dtype)).sum().backward()
-        return out.detach(), [a.grad for a in values]
 
-    h, grads = exact(packed_recurrence, arguments, masks)
-    expected, expected_grads = exact(reference_recurrence, double, Masks(*(m.double() for m in masks)))
-    assert relative(h.double(), expected) <= 2e-6
-    for name, a, b in zip(PARAMETERS, grads, expected_grads, strict=True):
-        assert relative(a.double(), b) <= 2e-6, name
+@pytest.mark.parametrize("rate", [0.25, 0.5])
+def test_blocks_of_a_batch_add_up(rate, monkeypatch):
+    """D(x) and D(h) of few instances at once, as in long series: the sums are the same to the bit."""
+    model = make(3, 20, rate)
+    x, weighting, masks = random(12, 60, 3), random(12, 60, seed=6), model.draw_masks(60, seeded(3))
+    _, whole = slopes(packed_network, model, x, masks, weighting)
+    monkeypatch.setattr(lstm_packed, "INPUTS", 12 * 20 * 13)
+    groups = lstm_packed.layout(12, masks)
+    assert len(lstm_packed._blocks(groups.plan.inputs_at, lstm_packed._groups(60, groups.shared))) > 3
+    _, parts = slopes(packed_network, model, x, masks, weighting)
+    for name, grad in whole.items():
+        assert torch.equal(parts[name], grad), name
 
 
 @pytest.mark.parametrize("rate", RATES)
 def test_packed_results_do_not_depend_on_the_number_of_threads(rate):
     model = make(2, 40, rate)
     masks = model.draw_masks(29, seeded(3))
-    arguments = [random(11, 29, 40).relu(), *weights(model)]
+    x, weighting = random(11, 29, 2), random(11, 29, seed=6)
     before, results = torch.get_num_threads(), []
     try:
         for threads in (1, 2, 3):
             torch.set_num_threads(threads)
-            h, grads = gradients(packed_recurrence, arguments, masks)
-            results.append([h, *grads])
+            y, grads = slopes(packed_network, model, x, masks, weighting)
+            results.append([y, *grads.values()])
     finally:
         torch.set_num_threads(before)
     for other in results[1:]:
@@ -252,21 +305,37 @@ def test_a_dropped_unit_with_a_state_of_its_own_still_counts(rate):
     model = make(2, 33, rate, torch.float64)
     masks = model.draw_masks(5, seeded(3))
     state = State(random(5, 33, seed=4, dtype=torch.float64), random(5, 33, seed=5, dtype=torch.float64))
-    u = random(6, 5, 33, dtype=torch.float64).relu()
-    kept = state.s.clone()
-    for path in ON_CPU:
-        result = path(u, *weights(model), masks, state)
-        torch.testing.assert_close(result, reference_recurrence(u, *weights(model), masks, state), rtol=0, atol=1e-12)
-    assert torch.equal(state.s, kept)
+    u, kept = random(6, 5, 33, dtype=torch.float64).relu(), [part.clone() for part in state]
+    result = daily_recurrence(u, *weights(model), masks, state)
+    torch.testing.assert_close(result, reference_recurrence(u, *weights(model), masks, state), rtol=0, atol=1e-12)
+    assert all(torch.equal(*parts) for parts in zip(state, kept, strict=True))
 
 
-@pytest.mark.parametrize("path", ON_CPU)
-def test_each_path_keeps_missing_input_in_sight(path):
+@pytest.mark.parametrize("rate", [0.25, 0.5])
+def test_packed_network_returns_its_last_state(rate):
+    model = make(3, 9, rate, torch.float64)
+    x, masks = random(12, 4, 3, dtype=torch.float64), model.draw_masks(4, seeded(0))
+    expected = readable_network(model, x, masks)
+    torch.testing.assert_close(packed_network(model, x, masks), expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("rate", [0.25, 0.5])
+def test_packed_network_keeps_missing_input_in_sight(rate):
+    model = make(2, 33, rate)
+    x = random(5, 3, 2)
+    x[2, 1, 0] = torch.nan
+    missing = packed_network(model, x, model.draw_masks(3, seeded(0)))[0].isnan()
+    expected = torch.zeros(5, 3, dtype=torch.bool)
+    expected[2:, 1] = True
+    assert torch.equal(missing, expected)
+
+
+def test_products_by_day_keep_missing_input_in_sight():
     model = make(2, 33)
     u = random(5, 3, 33).relu()
     u[2, 1] = torch.nan
     masks = model.draw_masks(3, seeded(0))
-    h, _ = path(u, *weights(model), masks)
+    h, _ = daily_recurrence(u, *weights(model), masks)
     missing = h.detach().isnan()
     assert bool((missing[2:, 1] | (masks.g[1] == 0)).all())
     missing[2:, 1] = False
@@ -300,14 +369,56 @@ for kind in (np.float32, np.float64):
 
 
 def test_the_fastest_path_is_taken(monkeypatch):
-    """Half dropped: packed. A quarter: packed once there are days enough to pay for it. A tenth: the whole batch."""
+    """Half or a quarter dropped: packed. A tenth, a gradient at the input, mixed precision: the whole batch."""
     taken = []
-    for name in ("packed_recurrence", "daily_recurrence"):
-        monkeypatch.setattr(lstm, name, lambda *a, name=name: taken.append(name))
-    for rate, days in ((0.5, 2), (0.25, 2), (0.25, 90), (0.1, 90)):
+
+    def note(name: str, given):
+        def path(*arguments):
+            taken.append(name)
+            return given(*arguments)
+
+        return path
+
+    for name in ("packed_network", "daily_recurrence", "operator_recurrence"):
+        monkeypatch.setattr(lstm, name, note(name, getattr(lstm, name)))
+    for rate in (0.5, 0.25, 0.1):
         model = make(2, 64, rate)
-        recurrence(random(days, 50, 64), *weights(model), model.draw_masks(50, seeded(0)))
-    assert taken == ["packed_recurrence", "daily_recurrence", "packed_recurrence", "daily_recurrence"]
+        model(random(3, 50, 2), model.draw_masks(50, seeded(0)))
+    assert taken == ["packed_network", "packed_network", "daily_recurrence"]
+    model, taken[:] = make(2, 64, 0.5), []
+    model(random(3, 50, 2).requires_grad_())
+    with torch.autocast("cpu", torch.bfloat16):
+        model(random(3, 50, 2))
+    assert taken == ["daily_recurrence", "operator_recurrence"]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+def test_a_forked_process_starts_threads_of_its_own():
+    """Helper threads do not survive a fork: work handed to them there would never be done."""
+    model, x = make(2, 16), random(4, 20, 2)
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        model(x)
+        child = os.fork()
+        if child == 0:
+            try:
+                lstm_packed._in_threads(lambda part: None, [(part,) for part in range(5)])
+                os._exit(0)
+            finally:
+                os._exit(1)
+        for _ in range(100):
+            done, status = os.waitpid(child, os.WNOHANG)
+            if done:
+                break
+            time.sleep(0.1)
+        else:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+        assert done and status == 0
+    finally:
+        torch.set_num_threads(before)
 
 
 # -- torch.nn.LSTM and the promised names --------------------------------------------------------------------------
