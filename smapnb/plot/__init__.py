@@ -21,13 +21,8 @@ from smapnb.plot.static import (
 )
 from smapnb.plot.stations import anomaly_series, thiessen_map
 from smapnb.plot.style import COLOURS, colour, label, table
-from smapnb.plot.trends import (
-    rejections,
-    slope_errors,
-    slope_scatter,
-    trend_map,
-    variant_forest,
-)
+from smapnb.plot.trends import rejections, slope_errors, trend_map, variant_forest
+from smapnb.plot.trends_scatter import slope_scatter
 from smapnb.plot.trends_series import trend_series
 
 __all__ = [

@@ -75,13 +75,19 @@ def difference_forest(
     texts = [named(differences, site, names).replace("\n", " ") for site in sites]
     axes[0, 0].set_yticks(range(len(sites) + with_mean), texts + (["mean of sites"] if with_mean else []))
     axes[0, 0].set_ylim(len(sites) + with_mean - 0.5, -0.5)
+    _forest_legend(chart, alpha, with_mean=bool(with_mean))
+    chart.suptitle(titled(title, synthetic), fontsize=LETTERS["large"])
+    return chart
+
+
+def _forest_legend(chart: Figure, alpha: float, *, with_mean: bool) -> None:
+    kinds = [("o", "0.1", f"adjusted p < {alpha:g}"), ("o", "white", f"p ≥ {alpha:g}"), ("D", "0.6", "mean of sites")]
     marks = [
-        Line2D([], [], marker=marker, linestyle="", color="0.1", markerfacecolor=face, markersize=7)
-        for marker, face in (("o", "0.1"), ("o", "white"), ("D", "0.6"))[: 3 if with_mean else 2]
+        Line2D([], [], marker=marker, linestyle="", color="0.1", markerfacecolor=face, markersize=7, label=text)
+        for marker, face, text in kinds[: 3 if with_mean else 2]
     ]
     chart.legend(
-        marks,
-        [f"adjusted p < {alpha:g}", f"p ≥ {alpha:g}", "mean of sites"][: len(marks)],
+        handles=marks,
         loc="outside lower center",
         ncols=3,
         fontsize=LETTERS["small"],
@@ -89,8 +95,6 @@ def difference_forest(
         title="lines: 95 % limits",
         title_fontsize=LETTERS["small"],
     )
-    chart.suptitle(titled(title, synthetic), fontsize=LETTERS["large"])
-    return chart
 
 
 def mean_rows(effects: pd.DataFrame) -> pd.DataFrame:

@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.patheffects import withStroke
+from numpy.typing import NDArray
 
 from smapnb.plot.scores_parts import (
     LETTERS,
@@ -151,20 +152,7 @@ def score_boxes_by_series(
     for position, metric in enumerate(metrics):
         axis = axes.flat[position]
         known = [with_value(rows, one, metric, rows["site"])["value"].to_numpy(float) for one in series]
-        drawn = axis.boxplot(
-            known,
-            orientation="horizontal",
-            whis=(5, 95),
-            widths=0.62,
-            showfliers=False,
-            patch_artist=True,
-            medianprops={"color": "black", "linewidth": 1.8},
-        )
-        for box, one in zip(drawn["boxes"], series, strict=True):
-            box.set(**filling(product_of(rows, one), one))
-        # The median of a full box is white, of a light one black: it is what readers look for.
-        for line, one in zip(drawn["medians"], series, strict=True):
-            line.set_color("black" if one.startswith("PL") else "white")
+        _lying_boxes(axis, known, {one: product_of(rows, one) for one in series})
         name = [f"{series_label(one)}  " if position % 2 == 0 else "" for one in series]
         axis.set_yticks(range(1, len(series) + 1), [f"{n}n={len(v)}" for n, v in zip(name, known, strict=True)])
         axis.invert_yaxis()
@@ -177,3 +165,20 @@ def score_boxes_by_series(
         f"{titled(title, synthetic)}\nbox: quartiles of the sites; whiskers: 5-95 %", fontsize=LETTERS["plain"]
     )
     return chart
+
+
+def _lying_boxes(axis: Axes, values: Sequence[NDArray[np.float64]], products: Mapping[str, str]) -> None:
+    """One box a series, from the top; `products` maps each series, such as ``PL lstm``, to its product."""
+    drawn = axis.boxplot(
+        values,
+        orientation="horizontal",
+        whis=(5, 95),
+        widths=0.62,
+        showfliers=False,
+        patch_artist=True,
+        medianprops={"color": "black", "linewidth": 1.8},
+    )
+    for box, median, (one, product) in zip(drawn["boxes"], drawn["medians"], products.items(), strict=True):
+        box.set(**filling(product, one))
+        # The median of a full box is white, of a light one black: it is what readers look for.
+        median.set_color("black" if one.startswith("PL") else "white")

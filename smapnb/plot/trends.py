@@ -1,11 +1,11 @@
-"""Trends as figures: slopes against slopes, their map, a station by every test, and what each test is worth.
+"""Trends as figures: their map, a station by every test, and what each test is worth.
 
 Slopes are in volumetric per cent per year throughout. Nothing is computed here; lines come with their ends.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import cartopy.crs as ccrs
@@ -20,7 +20,6 @@ from smapnb.plot.scores_parts import LETTERS, WIDTH, plain
 from smapnb.plot.style import CONUS, borders, titled
 
 UNITS = "volumetric % per year"
-NETWORKS = {"core": ("core sites", "o", "#D55E00"), "crn": ("sparse network", "^", "#0072B2")}
 CASES = (("o", "#D55E00"), ("s", "#0072B2"), ("D", "#009E73"), ("^", "#CC79A7"))
 # How the tests are called in a figure.
 TESTS = {
@@ -38,97 +37,6 @@ SMALLEST_P = 0.001
 PLATE = ccrs.PlateCarree()
 
 
-def slope_scatter(
-    pairs: pd.DataFrame,
-    agreements: Mapping[str, pd.DataFrame],
-    *,
-    title: str,
-    synthetic: bool,
-    threshold: float = 0.5,
-) -> Figure:
-    """Draw slopes of the hindcast against those in situ, with limits of both, as Fig. 9 of the paper.
-
-    Parameters
-    ----------
-    pairs : pandas.DataFrame
-        One row a site: ``network`` (core or crn), ``x, x_lower, x_upper`` (in situ), ``y, y_lower, y_upper`` (LSTM),
-        and perhaps ``counted``: sites that are not, and have no part in the agreements, are hollow.
-    agreements : mapping of network to DataFrame
-        As `smapnb.trends_agreement.agreement` gives, for ``core``, ``crn`` and ``both``; the line is that of ``both``
-        over all sites, and is left out where there is none. r of all sites stands in the legend, and of the steep.
-    title : str
-        Heading.
-    synthetic : bool
-        Whether the numbers come from the simulation experiment.
-    threshold : float
-        The band of small in-situ slopes is grey.
-
-    Raises
-    ------
-    ValueError
-        There is no site.
-    """
-    if pairs.empty:
-        raise ValueError(f"slope_scatter: no site for {title!r}")
-    chart, axis = plt.subplots(figsize=(WIDTH, WIDTH + 1.0), layout="constrained")
-    plt.close(chart)
-    ends = pairs[["x", "y", "x_lower", "x_upper", "y_lower", "y_upper"]].to_numpy(float)
-    # A site with limits beyond all others must not make the rest a dot: the frame follows the slopes.
-    reach = 1.25 * max(np.nanmax(np.abs(ends[:, :2])), threshold)
-    axis.axvspan(-threshold, threshold, color="0.93", zorder=0)
-    axis.plot([-reach, reach], [-reach, reach], color="0.5", linewidth=1, linestyle=":", zorder=1)
-    handles: list[Any] = []
-    for network, (text, marker, own) in NETWORKS.items():
-        part = pairs[pairs["network"] == network]
-        if part.empty:
-            continue
-        counted = part["counted"].to_numpy(bool) if "counted" in part else np.ones(len(part), bool)
-        axis.hlines(part["y"], part["x_lower"], part["x_upper"], color=own, linewidth=0.8, alpha=0.35)
-        axis.vlines(part["x"], part["y_lower"], part["y_upper"], color=own, linewidth=0.8, alpha=0.35)
-        edge: dict[str, Any] = {"markersize": 6, "markeredgecolor": own}
-        axis.plot(part["x"][~counted], part["y"][~counted], marker, markerfacecolor="white", **edge)
-        axis.plot(part["x"][counted], part["y"][counted], marker, markerfacecolor=own, **edge)
-        told = _correlations(agreements.get(network), threshold)
-        handles.append(Line2D([], [], marker=marker, linestyle="", color=own, label=f"{text}: {told}"))
-    both = agreements.get("both")
-    line = pd.Series(dtype=float) if both is None else both.loc["all"].astype(float)
-    if np.isfinite(line.get("slope", np.nan)):
-        at = np.array([-reach, reach])
-        axis.plot(at, line["intercept"] + line["slope"] * at, color="0.1", linewidth=1.6, zorder=2)
-        limits = f"({line['slope_boot_lower']:.2f} to {line['slope_boot_upper']:.2f})"
-        text = f"line with errors in both: slope {line['slope']:.2f} {limits}"
-        handles.append(Line2D([], [], color="0.1", linewidth=1.6, label=text))
-        handles.append(Line2D([], [], linestyle="", label=f"both networks: {_correlations(both, threshold)}"))
-    if "counted" in pairs and not pairs["counted"].all():
-        n = int((~pairs["counted"].astype(bool)).sum())
-        style: dict[str, Any] = {"marker": "o", "linestyle": "", "color": "0.3", "markerfacecolor": "white"}
-        handles.append(Line2D([], [], label=f"hollow: {n} sites that the rules remove, without part in r", **style))
-    axis.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
-    axis.set_xlabel(f"slope in situ ({UNITS})", fontsize=LETTERS["plain"])
-    axis.set_ylabel(f"slope of the LSTM ({UNITS})", fontsize=LETTERS["plain"])
-    plain(axis, "both")
-    chart.legend(
-        handles=handles,
-        title="lines at the points: 95 % limits",
-        loc="outside lower center",
-        fontsize=LETTERS["small"],
-        frameon=False,
-    )
-    chart.suptitle(titled(title, synthetic), fontsize=LETTERS["large"])
-    return chart
-
-
-def _correlations(agreement: pd.DataFrame | None, threshold: float) -> str:
-    if agreement is None:
-        return "too few sites for r"
-    texts = []
-    for row, what in (("all", "all"), ("selected", f"|slope| > {threshold:g}")):
-        n, r, low, high = agreement.loc[row, ["n", "r", "r_lower", "r_upper"]].to_numpy(float)
-        told = f"r {r:.2f} ({low:.2f} to {high:.2f})" if np.isfinite(r) else "too few for r"
-        texts.append(f"{what} n={int(n)}, {told}")
-    return texts[0] + "\n" + texts[1]
-
-
 def trend_map(slopes: xr.DataArray, significant: xr.DataArray, *, title: str, synthetic: bool) -> Figure:
     """Draw slopes of pixels; a dot marks those that are significant.
 
@@ -138,8 +46,10 @@ def trend_map(slopes: xr.DataArray, significant: xr.DataArray, *, title: str, sy
         Dimension ``pixel``, coordinates ``lon, lat``; volumetric % per year.
     significant : xarray.DataArray of bool
         Of the same pixels, after control of the false discovery rate.
-    title, synthetic
-        As in `slope_scatter`.
+    title : str
+        Heading.
+    synthetic : bool
+        Whether the numbers come from the simulation experiment.
     """
     projection = ccrs.AlbersEqualArea(central_longitude=-96, standard_parallels=(29.5, 45.5))
     chart, axis = plt.subplots(figsize=(WIDTH, 5.0), subplot_kw={"projection": projection}, layout="constrained")
@@ -170,7 +80,7 @@ def variant_forest(slopes: pd.DataFrame, *, title: str, synthetic: bool) -> Figu
     slopes : pandas.DataFrame
         Columns ``panel`` (its text), ``variant, value, lower, upper, p_value``; one row a panel and variant.
     title, synthetic
-        As in `slope_scatter`.
+        As in `trend_map`.
 
     Raises
     ------
@@ -219,7 +129,7 @@ def rejections(rates: pd.DataFrame, *, title: str, synthetic: bool, alpha: float
     rates : pandas.DataFrame
         Columns ``case`` (its text), ``variant, rate, lower, upper, tests``; parts of 1.
     title, synthetic
-        As in `slope_scatter`.
+        As in `trend_map`.
     alpha : float
         The level, a dashed line.
 
@@ -260,7 +170,7 @@ def slope_errors(errors: pd.DataFrame, *, title: str, synthetic: bool, threshold
     errors : pandas.DataFrame
         Columns ``error`` (its text), ``years, rmse, q05, q95, series``; volumetric % per year.
     title, synthetic
-        As in `slope_scatter`.
+        As in `trend_map`.
     threshold : float
         A slope that counts as large (paper: 0.5), a dashed line.
 
