@@ -88,7 +88,7 @@ how = pd.DataFrame(
             "optimiser": recipe.optimiser,
             "epochs": int(result.history["epoch"].max()),
             "parameters a member": result.parameters,
-            "minutes": round(result.seconds / 60, 1),
+            "minutes": f"{result.seconds / 60:.1f}",
             "device": result.device,
         }
         for quantity, result in results.items()
@@ -100,7 +100,7 @@ plot.table(how, title="Trained networks", synthetic=synthetic)
 # Left: the loss, on values scaled to a spread of about one, falls while the network learns. Right: the
 # error on what was held back, in the units of soil moisture. While the right curve follows the left one
 # down, the network learns what holds elsewhere too; where the right one turns up, it has begun to learn its
-# training pixels by heart.
+# training pixels by heart. A profile that looks only once, after the last epoch, shows a single point there.
 
 # %% mystnb={"image": {"alt": "Training loss by epoch on a logarithmic scale, and root-mean-square error on the held-back pixels by epoch, one line a member"}}
 for quantity, result in results.items():
@@ -113,7 +113,7 @@ for quantity, result in results.items():
 # An error says little by itself. Two expectations that know nothing of the weather are scored on the very
 # same held-back days: the mean of all training observations, and the mean of those around the same day of
 # the year. The network's error is that of a single member, without dropout, and the mean over the members. `n` is
-# the number of held-back observations, `rmse` is in the column's units.
+# the number of held-back observations, RMSE is in the column's units.
 
 # %%
 rows = []
@@ -130,7 +130,7 @@ for quantity, result in results.items():
     rmse["LSTM"] = float(last["validation_rmse"].mean()) if "validation_rmse" in last else np.nan
     rows += [{"target": quantity, "estimate": k, "rmse": v, "n": int(hidden.count())} for k, v in rmse.items()]
 held = pd.DataFrame(rows).assign(units="m3 m-3", period=f"{recipe.start} to {recipe.end}")
-plot.table(held, title="Error on what was held back", synthetic=synthetic)
+plot.table(held.set_index(["target", "estimate"]), title="Error on what was held back", synthetic=synthetic)
 
 # %% tags=["nbval-check-output"]
 for quantity, rows in held.groupby("target", sort=False):
@@ -145,8 +145,8 @@ print("parameters a member:", next(iter(results.values())).parameters)
 # the profile conus412 share its trained ensemble: fewer of its members, dropout off when it predicts, no
 # spin-up. The others each train one network anew on a short schedule, with dropout in other places, of another share,
 # or with another optimiser; they compare with each other, not with the first. Scores are medians over `n_pixels` pixels
-# against SMAP in `period`, `rmse` and `ubrmse` in m3 m-3; `minutes` are those of training and hindcast, on a machine
-# that was busy with other work: compare them loosely. No choice was
+# against SMAP in `period`, RMSE and ubRMSE in m³ m⁻³; `minutes` are those of training and hindcast, on a machine
+# that was busy with other work: compare them loosely. What each row was made with stands at its right. No choice was
 # made from this table: `period` is the test period.
 
 # %%
@@ -157,6 +157,10 @@ if not real:
     print("This run is synthetic: see the ablations in this notebook of the profile conus412.")
 elif ablations.empty:
     print("No ablations measured yet: python -m benchmarks.ablations takes them.")
+else:
+    worth = ["pearson_r", "rmse", "ubrmse", "n_pixels", "period", "minutes"]
+    ablations = ablations.set_index("variant")
+    ablations = ablations[[*worth, *ablations.columns.difference(worth, sort=False)]]
 plot.table(ablations, title="Measured ablations", synthetic=synthetic) if len(ablations) else None
 
 # %% [markdown]

@@ -178,7 +178,7 @@ plot.interactive_map(score["rmse"], title="RMSE against SMAP", synthetic=synthet
 #
 # The network remembers. Started from zero on the first day of the evaluation it does not know how wet the
 # ground is, and has to find out from the weather. The figure shows how far such a cold start is from one that had a
-# year to settle, and how long that takes; the table, what it costs (`rmse` and `ubrmse` in m3 m-3, `n_days` matched
+# year to settle, and how long that takes; the table, what it costs (RMSE and ubRMSE in m³ m⁻³, `n_days` matched
 # pixel-days). Both run once, with dropout off, so the numbers differ a little from the scores above.
 
 # %%

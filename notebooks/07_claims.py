@@ -97,17 +97,12 @@ both = table[["lower", "upper"]].to_numpy()
 limits = [f"{low:.3g} to {high:.3g}" if low == low else "" for low, high in both]
 columns = ["verdict", "statement", "paper", "ours", "limits", "n", "reason", "place"]
 shown = table.assign(limits=limits).set_index("id")[columns]
-form = [
-    {"selector": "td", "props": "white-space: normal; text-align: left; vertical-align: top"},
-    {"selector": "td.col1, td.col6", "props": "min-width: 13rem"},
-    {"selector": "caption", "props": "text-align: left"},
-]
 surface = experiment.isin(["E1", "E2", "E3"]).to_numpy()
-plot.table(shown[surface], title="Core sites, surface", synthetic=synthetic).set_table_styles(form)
+plot.table(shown[surface], title="Core sites, surface", synthetic=synthetic, words=True)
 
 # %%
 controls = experiment.isin(["E5", "E6"]).to_numpy()
-plot.table(shown[controls], title="Controls", synthetic=synthetic).set_table_styles(form)
+plot.table(shown[controls], title="Controls", synthetic=synthetic, words=True)
 
 # %% [markdown]
 # ## Core sites, root zone
@@ -117,7 +112,7 @@ plot.table(shown[controls], title="Controls", synthetic=synthetic).set_table_sty
 
 # %%
 rootzone = experiment.eq("E4").to_numpy()
-plot.table(shown[rootzone], title="Core sites, root zone", synthetic=synthetic).set_table_styles(form)
+plot.table(shown[rootzone], title="Core sites, root zone", synthetic=synthetic, words=True)
 
 # %% [markdown]
 # ## Series
@@ -127,14 +122,14 @@ plot.table(shown[rootzone], title="Core sites, root zone", synthetic=synthetic).
 
 # %%
 series = experiment.isin(["E7", "E8"]).to_numpy()
-plot.table(shown[series], title="Series at core sites", synthetic=synthetic).set_table_styles(form)
+plot.table(shown[series], title="Series at core sites", synthetic=synthetic, words=True)
 
 # %% [markdown]
 # ## Reference network
 
 # %%
 network = experiment.isin(["E9", "E10"]).to_numpy()
-plot.table(shown[network], title="Reference network", synthetic=synthetic).set_table_styles(form)
+plot.table(shown[network], title="Reference network", synthetic=synthetic, words=True)
 
 # %% [markdown]
 # ## Trends of the root zone
@@ -145,14 +140,14 @@ plot.table(shown[network], title="Reference network", synthetic=synthetic).set_t
 
 # %%
 trends = experiment.eq("E11").to_numpy()
-plot.table(shown[trends], title="Trends", synthetic=synthetic).set_table_styles(form)
+plot.table(shown[trends], title="Trends", synthetic=synthetic, words=True)
 
 # %% [markdown]
 # ## Conclusions, sites and pixels
 
 # %%
 conclusions = experiment.str.match("C|D").to_numpy()
-plot.table(shown[conclusions], title="Conclusions, sites and pixels", synthetic=synthetic).set_table_styles(form)
+plot.table(shown[conclusions], title="Conclusions, sites and pixels", synthetic=synthetic, words=True)
 
 # %% [markdown]
 # ## What cannot be tested here, and why
@@ -165,7 +160,7 @@ plot.table(shown[conclusions], title="Conclusions, sites and pixels", synthetic=
 untested = table[table["verdict"] == "not testable"]
 reasons = untested.groupby("reason", sort=False)["id"].agg(statements=", ".join, number="count")
 reasons = reasons.sort_values("number", ascending=False, kind="stable").reset_index()
-plot.table(reasons, title="Reasons for no verdict", synthetic=synthetic).set_table_styles(form)
+plot.table(reasons, title="Reasons for no verdict", synthetic=synthetic, words=True)
 
 # %% [markdown]
 # ## What was learned

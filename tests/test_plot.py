@@ -120,6 +120,13 @@ def test_a_table_shows_counts_whole_metrics_by_name_and_depths_without_idle_zero
     assert " 12.5 ubRMSE - 1.0000 2.0000 " in shown
 
 
+def test_cells_of_a_table_of_words_break_and_know_their_heading():
+    frame = pd.DataFrame({"id": ["a"], "reason": ["no " * 21]}).set_index("id")
+    html = plot.table(frame, title="t", synthetic=False, words=True).to_html()
+    assert 'class="words"' in html and "--heading: 'reason'" in html and "min-width: 11rem" in html
+    assert "words" not in plot.table(frame, title="t", synthetic=False).to_html()
+
+
 def test_labels_and_colours():
     assert unit_text("m3 m-3") == "m³ m⁻³"
     assert unit_text("kg kg-1") == "kg kg⁻¹"

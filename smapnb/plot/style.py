@@ -52,6 +52,7 @@ METRICS = {
     "drydown_days": ("drydown", "d"),
 }
 OTHERS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+LONG_CELL = 60  # letters; a column with longer cells needs room for a sentence
 CONUS = (-125.3, -66.3, 24.0, 50.8)  # west, east, south, north in degrees
 
 
@@ -124,7 +125,9 @@ def spread(values: xr.DataArray) -> tuple[float, float]:
     return (float(low), float(high)) if high > low else (float(low) - 0.5, float(low) + 0.5)
 
 
-def table(frame: pd.DataFrame, *, title: str, synthetic: bool | None, precision: int = 4) -> Styler:
+def table(
+    frame: pd.DataFrame, *, title: str, synthetic: bool | None, precision: int = 4, words: bool = False
+) -> Styler:
     """Show a table under its title, numbers to `precision` decimals, gaps as a dash; an empty one says that it is.
 
     Parameters
@@ -137,6 +140,8 @@ def table(frame: pd.DataFrame, *, title: str, synthetic: bool | None, precision:
         Whether the numbers come from the simulation experiment; None: its columns say which do.
     precision : int
         Decimals.
+    words : bool
+        The cells hold sentences: they break and begin at the left, and on a phone the book puts them below one another.
 
     Raises
     ------
@@ -149,7 +154,22 @@ def table(frame: pd.DataFrame, *, title: str, synthetic: bool | None, precision:
     styled = frame.style.set_caption(heading).format(precision=precision, na_rep="-")
     counts = [column for column, values in frame.items() if _whole(values)]
     styled.format(precision=0, na_rep="-", subset=counts)
-    return styled.format_index(_heading, axis=0).format_index(_heading, axis=1)
+    styled = styled.format_index(_heading, axis=0).format_index(_heading, axis=1)
+    return _of_words(styled, frame) if words else styled
+
+
+def _of_words(styled: Styler, frame: pd.DataFrame) -> Styler:
+    """Let the cells break; each knows its heading, which the book shows where there is no room for columns."""
+    left = [("text-align", "left"), ("vertical-align", "top")]
+    styles: list[Any] = [
+        {"selector": "td", "props": [("white-space", "normal"), *left]},
+        {"selector": "th.col_heading, caption", "props": left[:1]},
+    ]
+    for position, (name, cells) in enumerate(frame.items()):
+        longest = cells.astype(str).str.len().max()
+        props = [("--heading", f"'{name}'"), *([("min-width", "11rem")] if longest > LONG_CELL else [])]
+        styles.append({"selector": f"td.col{position}", "props": props})
+    return styled.set_table_styles(styles).set_table_attributes('class="words"')
 
 
 def _whole(values: pd.Series) -> bool:
