@@ -28,6 +28,8 @@ FOLDERS = {
     "WISE30sec": ("wise",),
 }
 HOURLY = ("FORA", "NOAH", "VIC")
+# What the point service gave; a cell of 9 km holds the centre of no NLDAS cell as a rule.
+POINTS = "nldas_points"
 # First day of SMAP's products, as in fetch's table.
 SMAP_FIRST = "2015-03-31"
 SUFFIXES = {".h5", ".hdf5", ".nc", ".nc4", ".grb", ".grib"}
@@ -86,7 +88,9 @@ def find(profile: Profile, root: Path, products: Sequence[str]) -> dict[str, Fil
         folder = next((root / name for name in FOLDERS[product] if (root / name).is_dir()), None)
         if folder is None:
             due = " or ".join(str(root / name) for name in FOLDERS[product])
-            raise CubeError(f"no folder {due}: {product} is not here; {_how(profile)}")
+            points = product in HOURLY and (root / POINTS).is_dir()
+            beside = f"; {root / POINTS} holds series at points, of which no cells can be made" if points else ""
+            raise CubeError(f"no folder {due}: {product} is not here; {_how(profile)}{beside}")
         files = Files.listed(product, folder, _walk(folder) if product != "WISE30sec" else [])
         start, end = profile.data.start, profile.data.end
         if product in HOURLY:

@@ -242,7 +242,8 @@ SAMPLE = PRODUCTS["geolearn sample"]
 
 # Source of a profile's data -> what it needs; by target where it depends on that.
 _LAND = ("NLDAS_FORA0125_H", "NLDAS_NOAH0125_H", "NLDAS_VIC0125_H", "USCRN daily01", "WISE30sec")
-_TARGETS = {"surface": ("SPL3SMP",), "rootzone": ("SPL4SMGP", "SPL4SMLM")}
+# Level 3 also gives static inputs (its flags), whichever the target.
+_TARGETS = {"surface": ("SPL3SMP",), "rootzone": ("SPL3SMP", "SPL4SMGP", "SPL4SMLM")}
 
 
 def needed(source: str, targets: list[str]) -> list[Product]:
@@ -252,7 +253,7 @@ def needed(source: str, targets: list[str]) -> list[Product]:
     if source == "conus412":
         return [SAMPLE]
     names = [name for target in targets for name in _TARGETS[target]]
-    return [PRODUCTS[name] for name in (*names, *_LAND)]
+    return [PRODUCTS[name] for name in dict.fromkeys((*names, *_LAND))]
 
 
 def hours(product: Product, start: date, end: date) -> list[tuple[date, int]]:

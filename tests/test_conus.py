@@ -20,7 +20,7 @@ import xarray as xr
 from smapnb import cube, cube_archive, cube_full, cube_statics, cube_store, fetch, grid, variables
 from smapnb.cluster import ClusterError
 from smapnb.cube import CubeError
-from smapnb.fetch_lists import WINDOW_SUFFIX
+from smapnb.fetch_lists import POINTS_FOLDER, WINDOW_SUFFIX
 from smapnb.profile import Profile
 
 pytest.importorskip("rasterio", reason="ISRIC's soils need the extra soils")
@@ -404,6 +404,10 @@ def test_a_missing_product(files, tmp_path, folder, product):
     with pytest.raises(CubeError, match=rf"{folder.split('-')[0]}.*: {product} is not here; .*smapnb fetch get tiny"):
         build(make_profile(), tmp_path / "cube.zarr", tmp_path / "data")
     assert not (tmp_path / "cube.zarr.partial").exists()
+    (tmp_path / "data" / POINTS_FOLDER).mkdir()
+    beside = "holds series at points, of which no cells can be made" if product in cube_archive.HOURLY else "not here"
+    with pytest.raises(CubeError, match=beside):
+        build(make_profile(), tmp_path / "cube.zarr", tmp_path / "data")
 
 
 def test_hours_that_lack(root, tmp_path):
@@ -460,6 +464,13 @@ def test_folders_are_those_of_fetch():
         windows = (own + WINDOW_SUFFIX,) if theirs.collection else ()
         assert folders == (own, *windows), product
     assert {str(fetch.PRODUCTS[name].start) for name in ("SPL3SMP", "SPL4SMGP")} == {cube_archive.SMAP_FIRST}
+
+
+@pytest.mark.parametrize("targets", [["surface"], ["rootzone"], ["surface", "rootzone"]])
+def test_fetch_gets_all_that_the_cube_needs(targets):
+    profile = make_profile(targets=targets)
+    fetched = {product.folder.split("/{")[0] for product in fetch.wish(profile).products}
+    assert {cube_archive.FOLDERS[product][0] for product in cube_full.products(profile)} <= fetched
 
 
 def test_profiles_refuse_what_does_not_fit():

@@ -137,7 +137,7 @@ def test_the_text_says_all_of_it():
 
 
 @pytest.mark.parametrize(
-    ("targets", "names"), [(["surface"], {"SPL3SMP"}), (["rootzone"], {"SPL4SMGP", "SPL4SMLM"}), ([], set())]
+    ("targets", "names"), [(["surface"], {"SPL3SMP"}), (["rootzone"], {"SPL3SMP", "SPL4SMGP", "SPL4SMLM"}), ([], set())]
 )
 def test_targets_choose_the_smap_products(targets, names):
     assert {p.short_name for p in needed("conus", targets) if p.short_name.startswith("SPL")} == names
