@@ -8,7 +8,7 @@ INSTALLED := $(VENV)/.smapnb-installed
 LAB := $(VENV)/.smapnb-lab-installed
 
 .DEFAULT_GOAL := book
-.PHONY: setup book book-sphinx test lint lab bench bench-gpu clean clean-runs
+.PHONY: setup book book-sphinx test test-full-size lint lab bench bench-gpu clean clean-runs
 
 setup: $(INSTALLED)
 
@@ -26,7 +26,11 @@ book-sphinx: setup
 
 test: setup
 	$(BIN)/python tests/browser.py
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --dist loadfile --no-loadscope-reorder -rs --durations=15
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --dist loadfile --no-loadscope-reorder -rs --durations=15 -m "not full_size"
+	@echo "left out: a week of the agencies' files at true size, some minutes; make test-full-size"
+
+test-full-size: setup
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m full_size --durations=6
 
 lint: setup
 	$(BIN)/ruff check .

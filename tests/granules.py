@@ -3,7 +3,8 @@
 Level 3: names, types, fills, ranges and hard links of SPL3SMP versions 4 and 8 and of SPL3SMP_E version 5, which
 `test_smap_structure` holds to the listings of real granules; chunks and compression as in a real SPL2SMP granule.
 Version 9 is written like 8. Level 4: as in a real SPL4SMAU granule, with the fields of SPL4SMGP and SPL4SMLM as their
-documents name them. Fields that a test does not give hold their fill value.
+documents name them; windows of it as OPeNDAP answers. Fields that a test does not give hold their fill value. Hourly
+files of NLDAS-2: netCDF-4, version 2.0, whole grid.
 """
 
 from __future__ import annotations
@@ -93,6 +94,16 @@ cell_land_fraction cell_elevation clsm_dzsf clsm_dzrz clsm_dzpr clsm_dztsurf cls
 mwrtm_vegcls mwrtm_soilcls mwrtm_sand mwrtm_clay mwrtm_poros mwrtm_omega mwrtm_bh mwrtm_bv
 """
 ANALYSES = "sm_surface_analysis sm_rootzone_analysis sm_profile_analysis surface_temp_analysis"
+# Hourly NLDAS-2, version 2.0: the variables that are read, and their units.
+FORCING = {"Rainf": "kg m-2", "Tair": "K", "Qair": "kg kg-1", "LWdown": "W m-2", "SWdown": "W m-2"}
+FORCING |= {"Wind_E": "m s-1", "Wind_N": "m s-1"}
+HOURLY = {
+    "FORA": FORCING,
+    "NOAH": {"SoilM_0_10cm": "kg m-2", "SoilM_0_100cm": "kg m-2"},
+    "VIC": {"SoilM_layer1": "kg m-2", "SoilM_0_100cm": "kg m-2"},
+}
+LAT = 25.0625 + 0.125 * np.arange(224)
+LON = -124.9375 + 0.125 * np.arange(464)
 GROUP4 = {"gph": "Geophysical_Data", "aup": "Analysis_Data", "lmc": "Land-Model-Constants_Data"}
 SHORT4 = {"gph": "SPL4SMGP", "aup": "SPL4SMAU", "lmc": "SPL4SMLM"}
 POLAR = (2000, 2000)
@@ -293,3 +304,44 @@ def write_l2(
         for field, numbers in {"EASE_row_index": row, "EASE_column_index": col, **values}.items():
             group[field][...] = numbers
     return folder / name
+
+
+def write_l4_window(folder: Path, stamp, field: np.ndarray, window: tuple[slice, slice]) -> Path:
+    """Write a window of sm_rootzone as OPeNDAP cuts it from a granule: x, y, time and the one field."""
+    grid = EaseGrid(9)
+    stamp = pd.Timestamp(stamp)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"SMAP_L4_SM_gph_{stamp:%Y%m%dT%H%M%S}_Vv8011_001.nc4"
+    rows, cols = (np.arange(axis.start, axis.stop) for axis in window)
+    with h5py.File(path, "w") as file:
+        file["x"] = LEFT + grid.cell_size * (cols + 0.5)
+        file["y"] = TOP - grid.cell_size * (rows + 0.5)
+        seconds = (stamp - pd.Timestamp("2000-01-01T12:00")).total_seconds()
+        file["time"] = np.array([seconds])
+        file["time"].attrs["units"] = np.bytes_("seconds since 2000-01-01 11:58:55.816")
+        options = {"compression": "gzip", "compression_opts": 2, "chunks": field.shape}
+        data = file.create_dataset("Geophysical_Data/sm_rootzone", data=field, dtype="f4", **options)
+        limits = {"_FillValue": -9999, "missing_value": -9999, "valid_min": 0, "valid_max": 0.9}
+        data.attrs.update({key: np.float32(value) for key, value in limits.items()})
+        data.attrs["units"] = np.bytes_("m3 m-3")
+    return path
+
+
+def write_nldas(folder: Path, product: str, stamp, fields: Mapping[str, np.ndarray]) -> Path:
+    """Write an hourly file: `fields` (lat, lon), south first, in the units of `HOURLY`."""
+    stamp = pd.Timestamp(stamp)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"NLDAS_{product}0125_H.A{stamp:%Y%m%d}.{stamp:%H}00.020.nc"
+    hours = (stamp - pd.Timestamp("1979-01-01")) / pd.Timedelta(hours=1)
+    with h5py.File(path, "w") as file:
+        for name, values in (("time", np.array([hours])), ("lat", LAT), ("lon", LON)):
+            file.create_dataset(name, data=values).make_scale(name)
+        file["time"].attrs["units"] = np.bytes_("hours since 1979-01-01 00:00:00")
+        for name, units in HOURLY[product].items():
+            options = {"compression": "gzip", "compression_opts": 1, "chunks": (1, LAT.size, LON.size)}
+            data = file.create_dataset(name, data=np.asarray(fields[name], np.float32)[None], **options)
+            for axis, dim in enumerate(("time", "lat", "lon")):
+                data.dims[axis].attach_scale(file[dim])
+            data.attrs["_FillValue"] = data.attrs["missing_value"] = np.float32([-9999.0])
+            data.attrs["units"] = np.bytes_(units)
+    return path
