@@ -26,8 +26,8 @@ book-sphinx: setup
 
 test: setup
 	$(BIN)/python tests/browser.py
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --dist loadfile --no-loadscope-reorder -rs --durations=15 -m "not full_size"
 	@echo "left out: a week of the agencies' files at true size, some minutes; make test-full-size"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --dist loadfile --no-loadscope-reorder -rs --durations=15 -m "not full_size"
 
 test-full-size: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m full_size --durations=6
