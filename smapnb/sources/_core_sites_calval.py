@@ -17,13 +17,12 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from smapnb.sources._core_sites_table import SITE_NAMES, CoreSiteError, assemble, lines_of
-from smapnb.sources._text_cells import number_or_nan, numbers
+from smapnb.sources._core_sites_table import SITE_NAMES, TIME, CoreSiteError, assemble, lines_of
+from smapnb.sources._text_cells import number_or_nan, numbers, times_of
 from smapnb.variables import ZERO_CELSIUS
 
 log = logging.getLogger(__name__)
 
-TIME = {"Yr": "year", "Mo": "month", "Day": "day", "Hr": "hour", "Min": "minute"}
 # Below these, a value stands for none.
 LOWEST = {"SM": 0.0, "ST": -100.0}
 SAME_PLACE = 1e-4  # degrees
@@ -272,11 +271,7 @@ def _file_table(path: Path, counts: Counter[str]) -> pd.DataFrame:
     def column(i: int) -> np.ndarray:
         return numbers([row[i] for row in rows], lambda row, text: fault(row, f"{names[i]}, column {i + 1}: {text}"))
 
-    calendar = pd.DataFrame({key: column(names.index(name)) for name, key in TIME.items()})
-    times = pd.DatetimeIndex(pd.to_datetime(calendar, errors="coerce")).as_unit("ns")
-    if times.hasnans:
-        at = int(np.argmax(times.isna()))
-        raise fault(at, f"{', '.join(f'{k} {v:g}' for k, v in calendar.iloc[at].items())} is no time")
+    times = times_of({key: column(names.index(name)) for name, key in TIME.items()}, fault)
     series: dict[tuple[float, int], dict[str, np.ndarray]] = {}
     seen: Counter[tuple[str, float]] = Counter()
     for i, name in enumerate(names):

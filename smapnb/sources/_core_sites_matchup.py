@@ -6,19 +6,16 @@ A helper of `smapnb.sources.core_sites`. The moisture is a mean over the pixel a
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import xarray as xr
 
 from smapnb import variables
-from smapnb.sources._core_sites_table import SITE_NAMES, CoreSiteError, lines_of
-from smapnb.sources._text_cells import in_order, numbers
+from smapnb.sources._core_sites_table import SITE_NAMES, TIME, CoreSiteError, lines_of
+from smapnb.sources._text_cells import in_order, numbers, times_of
 
 MATCHUP_NAME = re.compile(r"NSIDC-0712_(\d{4})(\d{2})(\d{2})_([^_]+)_([^_]+)_(\d{8})_(\d{8})\.txt$")
-MATCHUP_TIME = ("Yr", "Mo", "Day", "Hr", "Min")
 FLAG_FILL = 65534  # as in SMAP's own files
 
 
@@ -69,11 +66,12 @@ def read_matchup(path: str | Path, option: int = 1, center: tuple[float, float] 
         i = header.index(name)
         return numbers([row[i] for row in rows], lambda row, text: fault(row, f"{name} {text}"), empty)
 
-    wanted = (*MATCHUP_TIME, "WASM", f"SM-{option}", f"Q-FLG-{option}")
+    wanted = (*TIME, "WASM", f"SM-{option}", f"Q-FLG-{option}")
     lacking = [name for name in wanted if name not in header]
     if lacking:
         raise CoreSiteError(f"{path}, line 2: lacks the columns {lacking}; there are {header}")
-    times = _matchup_times({name: column(name) for name in MATCHUP_TIME}, fault)
+    times = times_of({key: column(name) for name, key in TIME.items()}, fault)
+    in_order(times, fault)
     flag = column(f"Q-FLG-{option}", empty=True)
     fields = {
         "ssm_insitu": _moisture(column("WASM", empty=True)),
@@ -130,14 +128,3 @@ def _all_numbers(row: list[str]) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _matchup_times(columns: dict[str, np.ndarray], fault: Callable[[int, str], CoreSiteError]) -> pd.DatetimeIndex:
-    keys = dict(zip(MATCHUP_TIME, ("year", "month", "day", "hour", "minute"), strict=True))
-    table = pd.DataFrame({keys[name]: values for name, values in columns.items()})
-    times = pd.DatetimeIndex(pd.to_datetime(table, errors="coerce")).as_unit("ns")
-    if times.hasnans:
-        row = int(np.argmax(times.isna()))
-        raise fault(row, f"{', '.join(f'{k} {v:g}' for k, v in table.iloc[row].items())} is no time")
-    in_order(times, fault)
-    return times

@@ -15,6 +15,8 @@ import xarray as xr
 from smapnb import variables
 
 DIMS = ("time", "station", "depth", "probe")
+# Columns of the calendar in files of the calibration and validation team, and their parts.
+TIME = {"Yr": "year", "Mo": "month", "Day": "day", "Hr": "hour", "Min": "minute"}
 # Fang, Pan & Shen (2019), section II-C; the numbers are those of the calibration and validation team.
 SITE_NAMES = {
     "0401": "Reynolds Creek",

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from smapnb.sources._text_cells import in_order, number_or_nan, numbers
+from smapnb.sources._text_cells import Fault, in_order, number_or_nan, numbers
 
 # Station and sensor may hold any mark, underscores too, so the name is read from its end.
 FILE_NAME = re.compile(
@@ -92,16 +92,7 @@ def read_file(path: str | Path) -> Sensor:
     data = rows[first - 1 :]
     if not data:
         raise IsmnError(f"{path}: a header and no data")
-    table = pd.DataFrame(
-        {
-            "time": _times([f"{row[0]} {row[1]}" for row in data], first, fault),
-            "value": numbers(
-                [row[-3] for row in data], lambda row, text: fault(first + row, f"value {text}"), empty=True
-            ),
-            "flag": pd.Series([row[-2] for row in data], dtype="str"),
-            "provider_flag": pd.Series([row[-1] for row in data], dtype="str"),
-        }
-    )
+    table = _table(data, lambda row, text: fault(first + row, text))
     sensor = place.pop("sensor") or name["sensor"]
     depths = (float(name["top"]), float(name["bottom"]))
     # File names have six decimals, the files two to four.
@@ -129,11 +120,20 @@ def _place(tokens: list[str], ceop: bool, fault: Callable[[str], IsmnError]) -> 
     raise fault("no network, station, latitude, longitude, elevation and two depths")
 
 
-def _times(texts: list[str], first: int, fault: Callable[[int, str], IsmnError]) -> pd.DatetimeIndex:
+def _table(data: list[list[str]], fault: Fault) -> pd.DataFrame:
+    """Columns time, value, flag and provider_flag of the rows of data; `fault` counts these from 0."""
+    values = numbers([row[-3] for row in data], lambda row, text: fault(row, f"value {text}"), empty=True)
+    flags = {
+        name: pd.Series([row[k] for row in data], dtype="str") for name, k in (("flag", -2), ("provider_flag", -1))
+    }
+    return pd.DataFrame({"time": _times([f"{row[0]} {row[1]}" for row in data], fault), "value": values, **flags})
+
+
+def _times(texts: list[str], fault: Fault) -> pd.DatetimeIndex:
     times = pd.DatetimeIndex(pd.to_datetime(texts, format="%Y/%m/%d %H:%M", errors="coerce")).as_unit("ns")
     good = times.notna() & np.array([len(text) == 16 for text in texts])
     if not good.all():
         row = int(np.argmin(good))
-        raise fault(first + row, f"{texts[row]!r} is no time YYYY/MM/DD HH:MM")
-    in_order(times, lambda row, text: fault(first + row, text))
+        raise fault(row, f"{texts[row]!r} is no time YYYY/MM/DD HH:MM")
+    in_order(times, fault)
     return times

@@ -5,7 +5,7 @@ Each reader makes errors of its own out of what is wrong; no file and no layout 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -37,6 +37,16 @@ def numbers(cells: Sequence[str], fault: Fault, empty: bool = False) -> NDArray[
         row = int(np.argmin(good))
         raise fault(row, f"{cells[row]!r} is not a finite number")
     return values
+
+
+def times_of(calendar: Mapping[str, NDArray[np.float64]], fault: Fault) -> pd.DatetimeIndex:
+    """Year, month, day, hour and minute of each row to times; a row that is none is a fault."""
+    table = pd.DataFrame(dict(calendar))
+    times = pd.DatetimeIndex(pd.to_datetime(table, errors="coerce")).as_unit("ns")
+    if times.hasnans:
+        row = int(np.argmax(times.isna()))
+        raise fault(row, f"{', '.join(f'{part} {value:g}' for part, value in table.iloc[row].items())} is no time")
+    return times
 
 
 def in_order(times: pd.DatetimeIndex, fault: Fault) -> None:
