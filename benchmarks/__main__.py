@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from benchmarks import bootstrap, trends
+from benchmarks import archive, bootstrap, trends
 from benchmarks.common import interleave, rows_of, write
 from smapnb.lstm import Masks, SoilMoistureLSTM, reference_recurrence
 
@@ -76,6 +76,8 @@ def main() -> None:
     )
     title = f"Confidence limits of scores by block bootstrap, medians of {few}"
     write(bootstrap.rows(few), title, options.out, "bootstrap")
+    title = f"Granules to arrays, files in the system's cache, medians of {min(few, 3)}"
+    write(archive.rows(min(few, 3)), title, options.out, "archive")
 
 
 if __name__ == "__main__":
