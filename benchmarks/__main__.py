@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from benchmarks import archive, bootstrap, trends
+from benchmarks import archive, bootstrap, hindcast, trends
 from benchmarks.common import interleave, rows_of, write
 from smapnb.lstm import Masks, SoilMoistureLSTM, reference_recurrence
 
@@ -74,6 +74,8 @@ def main() -> None:
     write(
         trends.rows(few), f"Mann-Kendall test and Sen's slope on daily series, medians of {few}", options.out, "trends"
     )
+    title = f"Hindcast on CPU, {hindcast.INPUTS} inputs, {hindcast.HIDDEN} units, medians of {few}"
+    write(hindcast.rows(few), title, options.out, "hindcast")
     title = f"Confidence limits of scores by block bootstrap, medians of {few}"
     write(bootstrap.rows(few), title, options.out, "bootstrap")
     title = f"Granules to arrays, files in the system's cache, medians of {min(few, 3)}"

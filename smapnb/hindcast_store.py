@@ -120,6 +120,5 @@ def _lay_out(job: Job, about: dict[str, Any]) -> None:
     coords = {name: cube[name].load() for name in PIXEL_COORDINATES if name in cube.coords}
     template = xr.Dataset(variables, coords={"time": days, **coords})
     template.attrs = {**about, "created": datetime.now(UTC).isoformat(timespec="seconds")}
-    # A chunk that is never written reads as the fill value, which has to be said: Zarr's own is 0.
-    encoding: dict[Any, dict[str, Any]] = {name: {"fill_value": np.nan} for name in variables}
-    template.to_zarr(job.store, compute=False, consolidated=False, zarr_format=3, encoding=encoding)
+    # A chunk that is never written reads as the fill value, for which xarray takes NaN; Zarr's own is 0.
+    template.to_zarr(job.store, compute=False, consolidated=False, zarr_format=3)
