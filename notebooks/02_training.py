@@ -100,7 +100,7 @@ plot.table(how, title="Trained networks", synthetic=synthetic)
 # Left: the loss, on values scaled to a spread of about one, falls while the network learns. Right: the
 # error on what was held back, in the units of soil moisture. While the right curve follows the left one
 # down, the network learns what holds elsewhere too; where the right one turns up, it has begun to learn its
-# training pixels by heart. A profile that looks only once, after the last epoch, shows a single point there.
+# training pixels by heart. There is a point for each epoch after which it was measured.
 
 # %% mystnb={"image": {"alt": "Training loss by epoch on a logarithmic scale, and root-mean-square error on the held-back pixels by epoch, one line a member"}}
 for quantity, result in results.items():

@@ -104,6 +104,12 @@ def test_number_of_pixels_stands_in_the_legend(cube, score):
     assert any("lstm (n=5-6 pixels)" in w for w in texts(static_figures(cube, score, True)["by year"]))
 
 
+def test_a_validation_that_is_taken_every_few_epochs_is_seen():
+    found = pd.DataFrame({"member": 0, "epoch": [1, 2, 3], "loss": 0.5, "validation_rmse": [np.nan, 0.2, np.nan]})
+    (line,) = plot.loss_curves(found, title="t", units="m3 m-3", synthetic=False).axes[1].get_lines()
+    assert (line.get_xdata(), line.get_ydata()) == ([2], [0.2]) and line.get_marker() == "o"
+
+
 def test_a_table_says_whether_it_is_synthetic():
     frame = pd.DataFrame({"twin (synthetic)": [1.0], "real sample": [2.0]})
     assert plot.table(frame, title="t", synthetic=None).caption == "t"

@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from smapnb.plot.style import CONUS, OTHERS, borders, colour, label, spread, titled, unit_text
+from smapnb.plot.style import CONUS, OTHERS, borders, colour, label, metric_label, spread, titled, unit_text
 from smapnb.variables import TABLE
 
 WIDTH = 8.0  # inches, the text column of the book
@@ -147,8 +147,8 @@ def loss_curves(history: pd.DataFrame, *, title: str, units: str, synthetic: boo
         axes[0, 0].plot(rows["epoch"], rows["loss"], label=f"member {member}", **own)
         for style, name in zip(styles, scores, strict=False):
             text = f"member {member}, {means.get(name, name)}"
-            # A recipe may look only now and then, once at the end: a line alone would not show it.
-            axes[0, 1].plot(rows["epoch"], rows[name], f"o{style}", markersize=3, label=text, **own)
+            looked = rows.dropna(subset=[name])  # a recipe may look every few epochs, or once at the end
+            axes[0, 1].plot(looked["epoch"], looked[name], f"o{style}", markersize=3, label=text, **own)
     axes[0, 0].set(xlabel="epoch", ylabel="training loss, scaled (-)", yscale="log")
     if scores:
         axes[0, 1].set(xlabel="epoch", ylabel=f"RMSE on what is held back ({unit_text(units)})")
@@ -194,6 +194,7 @@ def score_boxes(scores: Mapping[str, xr.Dataset], metrics: Sequence[str], *, tit
     plt.close(chart)
     for axis, metric in zip(axes.flat, metrics, strict=True):
         _boxes(axis, {name: values[metric] for name, values in scores.items()})
+        axis.set_ylabel(metric_label(metric), fontsize=9)  # the long name is taller than a panel
     chart.suptitle(titled(title, synthetic), fontsize=10)
     return chart
 
