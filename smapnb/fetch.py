@@ -56,8 +56,7 @@ def wish(profile: Profile, *, window: bool = False, places: Sequence[tuple[float
     places : sequence of (lat, lon)
         Take the series at these points instead of grids where they are offered.
     """
-    products = needed(profile.data.source, list(profile.targets))
-    return Wish(products, (profile.data.start, profile.data.end), CONUS if window else None, places)
+    return Wish(_products(profile), (profile.data.start, profile.data.end), CONUS if window else None, places)
 
 
 def plan_profile(
@@ -98,9 +97,14 @@ def describe(
     places: Sequence[tuple[float, float]] = (),
 ) -> str:
     """Put the plan of a profile into words, with the room on the disk that holds `root`."""
-    if not needed(profile.data.source, list(profile.targets)):
+    if not _products(profile):
         return f"{profile.name}: nothing to fetch, the twin computes its own world\n"
     return plan_text(plan_profile(profile, pace, window=window, places=places), free_bytes(root))
+
+
+def _products(profile: Profile) -> list[Product]:
+    archive = profile.data.archive
+    return needed(profile.data.source, profile.targets, archive.land_models if archive else ())
 
 
 def read_places(path: Path) -> list[tuple[float, float]]:

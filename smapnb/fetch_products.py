@@ -5,6 +5,7 @@ The only place where a granule's size or an archive's address is written. It ask
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Literal
@@ -241,19 +242,20 @@ PRODUCTS = {product.short_name: product for product in _ALL}
 SAMPLE = PRODUCTS["geolearn sample"]
 
 # Source of a profile's data -> what it needs; by target where it depends on that.
-_LAND = ("NLDAS_FORA0125_H", "NLDAS_NOAH0125_H", "NLDAS_VIC0125_H", "USCRN daily01", "WISE30sec")
+_LAND_MODELS = {"noah": "NLDAS_NOAH0125_H", "vic": "NLDAS_VIC0125_H"}
 # Level 3 also gives static inputs (its flags), whichever the target.
 _TARGETS = {"surface": ("SPL3SMP",), "rootzone": ("SPL3SMP", "SPL4SMGP", "SPL4SMLM")}
 
 
-def needed(source: str, targets: list[str]) -> list[Product]:
+def needed(source: str, targets: Sequence[str], land_models: Sequence[str] = ("noah", "vic")) -> list[Product]:
     """Products that a data source (``twin``, ``conus412`` or full size, ``conus``) needs for these targets."""
     if source == "twin":
         return []
     if source == "conus412":
         return [SAMPLE]
     names = [name for target in targets for name in _TARGETS[target]]
-    return [PRODUCTS[name] for name in dict.fromkeys((*names, *_LAND))]
+    names += ["NLDAS_FORA0125_H", *(_LAND_MODELS[model] for model in land_models), "USCRN daily01", "WISE30sec"]
+    return [PRODUCTS[name] for name in dict.fromkeys(names)]
 
 
 def hours(product: Product, start: date, end: date) -> list[tuple[date, int]]:

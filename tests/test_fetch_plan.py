@@ -143,6 +143,13 @@ def test_targets_choose_the_smap_products(targets, names):
     assert {p.short_name for p in needed("conus", targets) if p.short_name.startswith("SPL")} == names
 
 
+@pytest.mark.parametrize(("models", "names"), [("[]", set()), ("[vic]", {"NLDAS_VIC0125_H"})])
+def test_land_models_that_the_cube_does_not_hold_are_not_fetched(models, names):
+    chosen = profile.load("conus", {"data.archive.land_models": models})
+    nldas = {item.product.short_name for item in plan_profile(chosen).items if item.product.archive == "gesdisc"}
+    assert nldas == names | {"NLDAS_FORA0125_H"}
+
+
 def test_the_book_shows_the_plan_of_today():
     page = (Path(__file__).parent.parent / "book" / "fetch.md").read_text(encoding="utf-8")
     shown = page.split("```text\n")[1].split("```")[0]
