@@ -228,7 +228,7 @@ def windows(folder: Path, days: int, repeats: int) -> list[dict]:
     return with_rates(rows_of(f"SPL4SMGP windows, {len(files)} granules, to daily means", medians), len(files))
 
 
-def rows(repeats: int = 3, days: int = 30, lengths: tuple[int, ...] = (7, 30, 90, 365)) -> list[dict]:
+def rows(repeats: int = 3, days: int = 20, lengths: tuple[int, ...] = (7, 30, 90, 365)) -> list[dict]:
     """All rows, for the table that ``python -m benchmarks`` writes."""
     out = []
     with tempfile.TemporaryDirectory() as scratch:
