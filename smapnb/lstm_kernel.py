@@ -67,14 +67,16 @@ def day_forward(gates, from_h, mask_h, mask_g, cell, new_cell, h, dropped_h):
     batch, hidden = h.shape
     for b in range(batch):
         a, r = gates[b], from_h[b]
-        # One short loop a gate: with all of them in one the compiler cannot rule out overlap and gives up vectors.
+        i, f, g, o = a[:hidden], a[hidden : 2 * hidden], a[2 * hidden : 3 * hidden], a[3 * hidden :]
+        r_g, r_o = r[2 * hidden : 3 * hidden], r[3 * hidden :]
+        # One short loop a gate: with all of them in one the compiler cannot rule out overlap and gives up vectors. Each
+        # counts from 0: an index that might be negative, from the end, stops it too.
         for c in range(2 * hidden):
             a[c] = _sigmoid(a[c] + r[c])  # equations 3 and 4: i, f
-        for c in range(2 * hidden, 3 * hidden):
-            a[c] = _tanh(a[c] + r[c])  # equation 2: g
-        for c in range(3 * hidden, 4 * hidden):
-            a[c] = _sigmoid(a[c] + r[c])  # equation 5: o
-        i, f, g, o = a[:hidden], a[hidden : 2 * hidden], a[2 * hidden : 3 * hidden], a[3 * hidden :]
+        for c in range(hidden):
+            g[c] = _tanh(g[c] + r_g[c])  # equation 2
+        for c in range(hidden):
+            o[c] = _sigmoid(o[c] + r_o[c])  # equation 5
         old, new, mg = cell[b], new_cell[b], mask_g[b]
         for c in range(hidden):
             new[c] = mg[c] * g[c] * i[c] + old[c] * f[c]  # equation 6

@@ -55,8 +55,8 @@ class Layout(NamedTuple):
 
 def share_of_recurrence(masks: tuple[Tensor, ...]) -> float:
     """Share of W_h that an instance keeps, the batch's mean."""
-    on_g = masks[2] != 0
-    return float((on_g & (masks[1] != 0)).float().mean() * on_g.float().mean())
+    on_h, on_g = array(masks[1]) != 0, array(masks[2]) != 0
+    return np.count_nonzero(on_g & on_h) * np.count_nonzero(on_g) / on_g.size**2
 
 
 def pays(x: Tensor, masks: tuple[Tensor, ...]) -> bool:
@@ -68,18 +68,12 @@ def pays(x: Tensor, masks: tuple[Tensor, ...]) -> bool:
 def layout(days: int, masks: tuple[Tensor, ...]) -> Layout:
     """Lay out gates and inputs: which units an instance keeps, and where its numbers begin."""
     mask_x, mask_h, mask_g = (array(mask) for mask in masks)
-    lanes = BYTES // mask_g.itemsize
-    kept = [lstm_pack.kept_units(on != 0, lanes) for on in (mask_x, mask_g * mask_h, mask_g)]
-    rows = -(-days // ROWS) * ROWS
-    begin, size = [], []
-    for steps in (
-        [lstm_pack.step_of(4 * lstm_pack.width_of(n, lanes), lanes) for n in kept[2][0]],
-        [lstm_pack.step_of_inputs(n_x, n_h, lanes) for n_x, n_h in zip(kept[0][0], kept[1][0], strict=True)],
-    ):
-        ends = np.cumsum(rows * np.array(steps, dtype=np.int64))
-        begin.append(np.concatenate([[0], ends]))
-        size.append(int(ends[-1]) + (lanes + rows) * ROWS)  # the last tile of a product may begin with the last row
-    return Layout(Plan(mask_x, mask_h, mask_g, *kept, *begin), size[0], share_of_recurrence(masks) > OWN)
+    lanes, rows = BYTES // mask_g.itemsize, -(-days // ROWS) * ROWS
+    x, h, g = (lstm_pack.kept_units(on != 0, lanes) for on in (mask_x, mask_g * mask_h, mask_g))
+    gates_at, inputs_at = lstm_packed_kernel.places_of(rows, lanes, x[0], h[0], g[0])
+    gates = int(gates_at[-1]) + (lanes + rows) * ROWS  # the last tile of a product may begin with the last row
+    plan = Plan(mask_x, mask_h, mask_g, x, h, g, gates_at, inputs_at)
+    return Layout(plan, gates, share_of_recurrence(masks) > OWN)
 
 
 class _PackedNetwork(torch.autograd.Function):

@@ -206,11 +206,13 @@ def _input_path(b, part, x, net, plan, gates, inputs, inputs_at, d_first, d_bias
 @njit(**PLAIN)
 def _turn(a, start, days, step, n):
     """Days of n elements, `step` apart, become n rows of the days, in place: what `weights` reads in one sweep."""
-    block, copied = lanes_of(a), a[start : start + days * step].copy()
-    for first in range(0, n, block):
+    lanes = lanes_of(a)
+    days_first = a[start : start + days * step].copy().reshape(days, step // lanes, lanes)
+    units_first = a[start : start + n * days].reshape(n // lanes, lanes, days)
+    for k in range(n // lanes):
         for t in range(days):
-            for c in range(first, min(first + block, n)):
-                a[start + c * days + t] = copied[t * step + c]
+            for c in range(lanes):
+                units_first[k, c, t] = days_first[t, k, c]
 
 
 @njit(**PLAIN)

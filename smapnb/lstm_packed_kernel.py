@@ -25,6 +25,7 @@ from smapnb.lstm_pack import (
     room,
     row_product,
     step_of,
+    step_of_inputs,
     unpack_row,
     up,
     width_of,
@@ -63,17 +64,29 @@ class Network(NamedTuple):
     out_bias: Any  # (1,)
 
 
+@njit(**PLAIN)
+def places_of(rows, lanes, n_x, n_h, n_g):
+    """Where the gates and the inputs of each instance begin, and after them the end, from the numbers of kept units."""
+    gates_at, inputs_at = np.zeros(n_x.size + 1, np.int64), np.zeros(n_x.size + 1, np.int64)
+    for b in range(n_x.size):
+        gates_at[b + 1] = gates_at[b] + rows * step_of(4 * width_of(n_g[b], lanes), lanes)
+        inputs_at[b + 1] = inputs_at[b] + rows * step_of_inputs(n_x[b], n_h[b], lanes)
+    return gates_at, inputs_at
+
+
 @njit(fastmath=FAST, **PLAIN)
 def _day(a, width, mask_g, s, h):
     """Equations 2-7 of one day and instance: a holds the arguments of the gates on entry, i, f, g, o on exit."""
-    # One short loop a gate: with all of them in one the compiler cannot rule out overlap and gives up vectors.
-    for c in range(2 * width):
-        a[c] = _sigmoid(a[c])  # equations 3 and 4: i, f
-    for c in range(2 * width, 3 * width):
-        a[c] = _tanh(a[c])  # equation 2: g
-    for c in range(3 * width, 4 * width):
-        a[c] = _sigmoid(a[c])  # equation 5: o
+    # One short loop a gate: with all of them in one the compiler cannot rule out overlap and gives up vectors. Each
+    # counts from 0: an index that might be negative, from the end, stops it too.
     i, f, g, o = a[:width], a[width : 2 * width], a[2 * width : 3 * width], a[3 * width :]
+    both = a[: 2 * width]
+    for c in range(2 * width):
+        both[c] = _sigmoid(both[c])  # equations 3 and 4: i, f
+    for c in range(width):
+        g[c] = _tanh(g[c])  # equation 2
+    for c in range(width):
+        o[c] = _sigmoid(o[c])  # equation 5
     for c in range(width):
         s[c] = mask_g[c] * g[c] * i[c] + s[c] * f[c]  # equation 6
     for c in range(width):
