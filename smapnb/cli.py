@@ -161,12 +161,13 @@ def fetch_get(
 @contextmanager
 def _one_line_errors(*also: type[Exception]) -> Iterator[None]:
     """Turn what a user can mend into one line on stderr and exit code 1; all else keeps its traceback."""
+    plain: tuple[type[Exception], ...] = (profile.ProfileError, runner.RunError, fetch.FetchError, yaml.YAMLError)
     try:
         yield
     except pydantic.ValidationError as error:
         problems = (f"{'.'.join(map(str, e['loc'])) or 'profile'}: {e['msg']}" for e in error.errors())
         _fail("profile does not hold: " + "; ".join(problems))
-    except (profile.ProfileError, runner.RunError, fetch.FetchError, yaml.YAMLError, *also) as error:
+    except plain + also as error:
         _fail(str(error))
 
 
