@@ -55,6 +55,13 @@ def root(files, tmp_path) -> Path:
     return Path(shutil.copytree(files, tmp_path / "data"))
 
 
+@pytest.fixture
+def some(files, tmp_path) -> Path:
+    """A copy of what the profiles of `PLAIN` need of it."""
+    others = shutil.ignore_patterns("NLDAS_NOAH*", "NLDAS_VIC*", "SPL4SMGP*", "wise")
+    return Path(shutil.copytree(files, tmp_path / "data", ignore=others))
+
+
 @pytest.fixture(autouse=True)
 def short_blocks(monkeypatch):
     """Two days a block, so that five days are three of them."""
@@ -189,10 +196,10 @@ def test_is_described(data, made):
 # Which cells ----------------------------------------------------------------------------------------------------
 
 
-def test_cells_seen_seldom_are_left_out(root, tmp_path):
+def test_cells_seen_seldom_are_left_out(some, tmp_path):
     """A cell is seen on 3 or 4 of 5 days (2 of 3 in turn); more than 0.7 of them is 4."""
     profile = make_profile(least_observed=0.7, **PLAIN)
-    kept = cube.open_cube(build(profile, tmp_path / "cube.zarr", root)).load()
+    kept = cube.open_cube(build(profile, tmp_path / "cube.zarr", some)).load()
     rows, cols = grid.EaseGrid(36).window(*archive.REGION)
     fields = [archive.l3_field(day)[rows, cols] > 0 for day in pd.date_range(archive.FIRST, periods=N_DAYS)]
     often = np.argwhere(np.sum(fields, axis=0) >= 4) + np.array([rows.start, cols.start])
@@ -201,13 +208,13 @@ def test_cells_seen_seldom_are_left_out(root, tmp_path):
     assert "rzsm_smap" not in kept and set(kept["grid_km"].values) == {36}
 
 
-def test_days_without_a_granule_count_as_days(root, tmp_path, caplog):
+def test_days_without_a_granule_count_as_days(some, tmp_path, caplog):
     """The last two of five days are left, the first of them inside a block: seen on both is seen on 0.4 of the days."""
     for day in ("20160226", "20160227", "20160228"):
-        next((root / "smap/SPL3SMP.009").rglob(f"*_{day}_*")).unlink()
+        next((some / "smap/SPL3SMP.009").rglob(f"*_{day}_*")).unlink()
     profile = make_profile(least_observed=0.35, **PLAIN)
     with caplog.at_level(logging.WARNING):
-        kept = cube.open_cube(build(profile, tmp_path / "cube.zarr", root)).load()
+        kept = cube.open_cube(build(profile, tmp_path / "cube.zarr", some)).load()
     two = [archive.l3_field(day)[kept["row"], kept["col"]] for day in ("2016-02-29", "2016-03-01")]
     assert (np.array(two) > 0).all() and 0 < kept.sizes["pixel"] < 56
     np.testing.assert_array_equal(kept["ssm_smap"][3:], two)
@@ -257,12 +264,12 @@ def chunks(path: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
-def test_processes_of_dask_write_the_same_bits(files, made, tmp_path):
+def test_processes_of_dask_write_the_same_bits(files, plain, tmp_path):
     distributed = pytest.importorskip("distributed", reason="many processes need the extra cluster")
     options = {"n_workers": 2, "threads_per_worker": 1, "processes": True, "dashboard_address": ":0"}
     with distributed.LocalCluster(**options) as cluster:
-        path = build(make_profile(), tmp_path / "cube.zarr", files, cluster.scheduler_address)
-    assert chunks(path) == chunks(made)
+        path = build(make_profile(**PLAIN), tmp_path / "cube.zarr", files, cluster.scheduler_address)
+    assert chunks(path) == chunks(plain)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["cube.zarr"]
 
 
@@ -316,7 +323,7 @@ def test_a_killed_build_goes_on(files, plain, tmp_path, monkeypatch):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["cube.zarr"]
 
 
-def test_what_was_stopped_is_not_gone_on_with_for_other_files(root, plain, tmp_path, monkeypatch):
+def test_what_was_stopped_is_not_gone_on_with_for_other_files(some, plain, tmp_path, monkeypatch):
     """The block that was done before the stop holds the hour as it was then."""
     path = tmp_path / "cube.zarr"
 
@@ -327,57 +334,57 @@ def test_what_was_stopped_is_not_gone_on_with_for_other_files(root, plain, tmp_p
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(cube_full, "tqdm", interrupted)
-        build(make_profile(**PLAIN), path, root)
+        build(make_profile(**PLAIN), path, some)
     assert (cube_full.notes_of(cube_store.partial_of(path)) / "FORA_000000.json").exists()
-    with h5py.File(next(root.rglob("NLDAS_FORA0125_H.A20160226.0500*")), "r+") as file:
+    with h5py.File(next(some.rglob("NLDAS_FORA0125_H.A20160226.0500*")), "r+") as file:
         file["Tair"][...] += 24
-    os.utime(next(root.rglob("NLDAS_FORA0125_H.A20160226.0500*")), (0, 0))
-    build(make_profile(**PLAIN), path, root)
+    os.utime(next(some.rglob("NLDAS_FORA0125_H.A20160226.0500*")), (0, 0))
+    build(make_profile(**PLAIN), path, some)
     warmer = cube.open_cube(path)["air_temperature"] - cube.open_cube(plain)["air_temperature"]
     np.testing.assert_allclose(warmer[0], 1, atol=1e-4)
     assert (warmer[1:] == 0).all()
 
 
-def test_is_kept_until_a_file_changes(root, tmp_path):
+def test_is_kept_until_a_file_changes(some, tmp_path):
     profile = make_profile(2, **PLAIN)
-    path = build(profile, tmp_path / "cube.zarr", root)
+    path = build(profile, tmp_path / "cube.zarr", some)
     created = [p.stat().st_ino for p in (path, path / "zarr.json")]
-    build(profile, path, root)
+    build(profile, path, some)
     assert [p.stat().st_ino for p in (path, path / "zarr.json")] == created
     granules.write_l3(
-        root / "smap/SPL3SMP.009/2016",
+        some / "smap/SPL3SMP.009/2016",
         "20160226",
         {"soil_moisture_scav": 0.25},
         version="009",
         release="R19240",
         counter=2,
     )
-    build(profile, path, root)
+    build(profile, path, some)
     assert (cube.open_cube(path)["ssm_smap"][0] == 0.25).all()
 
 
-def test_append(root, plain, tmp_path):
+def test_append(some, plain, tmp_path):
     """Two days, then three more: the same values, and no file of the first days is touched."""
-    path = build(make_profile(2, **PLAIN), tmp_path / "cube.zarr", root)
+    path = build(make_profile(2, **PLAIN), tmp_path / "cube.zarr", some)
     with pytest.raises(CubeError, match="nothing to append"):
-        cube.append(make_profile(2, **PLAIN), path, root)
+        cube.append(make_profile(2, **PLAIN), path, some)
     before = {p: (p.stat().st_ino, p.read_bytes()) for p in path.rglob("*") if p.is_file()}
-    cube.append(make_profile(**PLAIN), path, root, "serial")
+    cube.append(make_profile(**PLAIN), path, some, "serial")
     assert {p: (p.stat().st_ino, p.read_bytes()) for p in before} == before
     xr.testing.assert_equal(cube.open_cube(path).load(), cube.open_cube(plain).load())
     assert cube.open_cube(path).attrs["source_sha256"] == cube.open_cube(plain).attrs["source_sha256"]
-    assert build(make_profile(**PLAIN), path, root) == path
+    assert build(make_profile(**PLAIN), path, some) == path
     assert {p: (p.stat().st_ino, p.read_bytes()) for p in before} == before  # what is there is what is wanted
     assert sorted(p.name for p in path.parent.iterdir()) == ["cube.zarr", "data"]
 
 
-def test_append_refuses_other_files_and_settings(root, tmp_path):
-    path = build(make_profile(2, **PLAIN), tmp_path / "cube.zarr", root)
+def test_append_refuses_other_files_and_settings(some, tmp_path):
+    path = build(make_profile(2, **PLAIN), tmp_path / "cube.zarr", some)
     with pytest.raises(CubeError, match=r"differs in \['archive'\]"):
-        cube.append(make_profile(nldas_day="exact", **PLAIN), path, root)
-    os.utime(next(root.rglob("NLDAS_FORA0125_H.A20160226.0500*")), (0, 0))
+        cube.append(make_profile(nldas_day="exact", **PLAIN), path, some)
+    os.utime(next(some.rglob("NLDAS_FORA0125_H.A20160226.0500*")), (0, 0))
     with pytest.raises(CubeError, match=r"cannot append, the files of its days.*source_sha256"):
-        cube.append(make_profile(**PLAIN), path, root)
+        cube.append(make_profile(**PLAIN), path, some)
     assert cube.open_cube(path).sizes["time"] == 2
 
 
@@ -434,19 +441,19 @@ def test_no_granule_in_these_days(root, tmp_path):
         build(make_profile(), tmp_path / "cube.zarr", root)
 
 
-def test_a_broken_file_is_named_and_the_rest_is_kept(root, plain, tmp_path):
-    broken = next(root.rglob("NLDAS_FORA0125_H.A20160229.1100*"))
+def test_a_broken_file_is_named_and_the_rest_is_kept(some, plain, tmp_path):
+    broken = next(some.rglob("NLDAS_FORA0125_H.A20160229.1100*"))
     good, times = broken.read_bytes(), broken.stat()
     broken.write_bytes(good[:2000] + bytes(len(good) - 2000))
     os.utime(broken, (times.st_atime, times.st_mtime))
     path = tmp_path / "cube.zarr"
     with pytest.raises(CubeError, match=rf"FORA from 2016-02-28: .*{broken.name}: damaged"):
-        build(make_profile(**PLAIN), path, root)
+        build(make_profile(**PLAIN), path, some)
     done = list(cube_full.notes_of(cube_store.partial_of(path)).glob("*_*.json"))
     assert done and not any("FORA_000002" in note.name for note in done)
     broken.write_bytes(good)
     os.utime(broken, (times.st_atime, times.st_mtime))
-    build(make_profile(**PLAIN), path, root)
+    build(make_profile(**PLAIN), path, some)
     assert chunks(path) == chunks(plain)
 
 
