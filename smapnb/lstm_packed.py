@@ -21,9 +21,9 @@ from smapnb.lstm_packed_kernel import Network, Plan
 from smapnb.lstm_vector import BYTES, ROWS
 
 # Share of W_h that an instance keeps. Up to OWN each instance has its own product with its packed part, which is bound
-# by the reading of it. Up to SHARED a group of instances shares a product with the whole of W_h, bound by arithmetic.
-# Measured at 256 units; beyond, products of the whole batch are faster.
-OWN, SHARED = 0.3, 0.5
+# by the reading of it. Up to SHARED, and over enough days to pay for the packing, a group of instances shares a product
+# with the whole of W_h, bound by arithmetic. Measured at 256 units; beyond, products of the whole batch are faster.
+OWN, SHARED, SHARED_DAYS = 0.3, 0.5, 60
 # Instances that a thread takes at once: few enough that none waits long for another, and where they share products
 # enough that W_h is read seldom.
 GROUP_OWN, GROUP_SHARED = 6, 12
@@ -62,7 +62,8 @@ def share_of_recurrence(masks: tuple[Tensor, ...]) -> float:
 def pays(x: Tensor, masks: tuple[Tensor, ...]) -> bool:
     """Whether this path can take the batch and is faster than products of the whole batch."""
     ready = x.device.type == "cpu" and x.dtype in (torch.float32, torch.float64) and not x.requires_grad
-    return ready and not torch.is_autocast_enabled("cpu") and share_of_recurrence(masks) <= SHARED
+    limit = SHARED if x.shape[0] >= SHARED_DAYS else OWN
+    return ready and not torch.is_autocast_enabled("cpu") and share_of_recurrence(masks) <= limit
 
 
 def layout(days: int, masks: tuple[Tensor, ...]) -> Layout:
