@@ -26,6 +26,7 @@ from smapnb.lstm import Masks, SoilMoistureLSTM
 from smapnb.profile import Profile, Quantity, Training
 from smapnb.train_checkpoint import CHECKPOINT, Checkpoint, TrainingError, network, replace_file, versions
 from smapnb.train_data import TrainingData
+from smapnb.train_graph import dice_for, replayed
 from smapnb.train_ranks import Ranks, joined
 from smapnb.train_validation import held_back
 
@@ -136,6 +137,8 @@ class _Run:
         settings = self.settings
         self.generator = torch.Generator().manual_seed(settings.seed + self.member)
         self.model = network(self._n_inputs, settings, self.generator).to(self.device).train()
+        self.dice = dice_for(self.device, self.generator)
+        self.gradient = replayed(self._set_gradient, self.device, self.dice)
         self.average = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
         self.optimiser = _optimiser(self.model, settings)
         self.seq_length = settings.seq_length[self.member % len(settings.seq_length)]
@@ -191,7 +194,7 @@ class _Run:
 
     def _step(self, step: int) -> tuple[Places, Tensor]:
         """One step of the optimiser: the instances of the whole batch, its loss and the norm of its gradient."""
-        settings, length = self.settings, self.seq_length + self.settings.warmup
+        settings = self.settings
         # Every process draws all of the batch, so that the draws do not depend on how many there are.
         places = draw_places(
             len(self.data.held.days),
@@ -201,16 +204,27 @@ class _Run:
             settings.warmup,
             self.generator,
         )
-        # Not blocking, here and for noise and masks: else the host would wait each time for all that a GPU has to do.
-        here = Places(*(values.to(self.device, non_blocking=True) for values in places))
+        total = self.gradient(places)
+        self.ranks.add_up([total, *(p.grad for p in self.model.parameters() if p.grad is not None)])
+        # An enormous input saturates the gates, so that the loss may stay finite while the gradient does not.
+        clip = math.inf if settings.gradient_clip is None else settings.gradient_clip
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), clip)
+        for group in self.optimiser.param_groups:
+            group["lr"] = learning_rate(step, self.iterations * settings.epochs, settings)
+        self.optimiser.step()
+        self._update_average(step)
+        return places, torch.stack([total, norm])
+
+    def _set_gradient(self, here: Places) -> Tensor:
+        """Loss of this process's share of a batch at places on the device, its gradient left at the parameters."""
+        settings, length = self.settings, self.seq_length + self.settings.warmup
         windows = cut_windows(self.data.training, here.part(self.share), self.seq_length, settings.warmup)
         if settings.forcing_noise:
             n = len(self.inputs.forcing)
-            noise = torch.randn((length, settings.batch_size, n), generator=self.generator)[:, self.share]
-            windows.x[..., :n] += settings.forcing_noise * noise.to(self.device, non_blocking=True)
-        masks = Masks(*(m[self.share] for m in self.model.draw_masks(settings.batch_size, self.generator)))
-        for group in self.optimiser.param_groups:
-            group["lr"] = learning_rate(step, self.iterations * settings.epochs, settings)
+            size = length, settings.batch_size, n
+            noise = torch.randn(size, generator=self.dice, device=self.dice.device)[:, self.share]
+            windows.x[..., :n] += settings.forcing_noise * noise.to(self.device)
+        masks = Masks(*(m[self.share] for m in self.model.draw_masks(settings.batch_size, self.dice)))
         # Products in bfloat16; weights, cell state, loss and optimiser stay float32.
         with torch.autocast(self.device.type, torch.bfloat16, enabled=settings.mixed_precision):
             y = self.model(windows.x, masks)
@@ -218,14 +232,7 @@ class _Run:
         loss = masked_loss(y.float(), windows.y, windows.scored, self.seq_length, settings.loss_per, scored)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
-        total = loss.detach()
-        self.ranks.add_up([total, *(p.grad for p in self.model.parameters() if p.grad is not None)])
-        # An enormous input saturates the gates, so that the loss may stay finite while the gradient does not.
-        clip = math.inf if settings.gradient_clip is None else settings.gradient_clip
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), clip)
-        self.optimiser.step()
-        self._update_average(step)
-        return places, torch.stack([total, norm])
+        return loss.detach()
 
     def _update_average(self, step: int) -> None:
         # The decay grows with the steps, so that the first weights, which are random, are soon forgotten.
@@ -309,7 +316,7 @@ class _Run:
         groups |= {"best": self.best_weights, "model": self.model.state_dict(), "average": self.average}
         moments = self.optimiser.state_dict()["state"]
         groups["optimiser"] = {f"{i}.{k}": v for i, state in moments.items() for k, v in state.items()}
-        groups["generator"] = {"": self.generator.get_state()}
+        groups["generator"] = {"": self.generator.get_state(), "dice": self.dice.get_state()}
         about = {
             "identity": self._identity,
             "member": self.member,
@@ -345,6 +352,9 @@ class _Run:
             state.setdefault(int(index), {})[name] = value
         self.optimiser.load_state_dict(self.optimiser.state_dict() | {"state": state})
         self.generator.set_state(groups["generator"][""])
+        dice = groups["generator"].get("dice")
+        if dice is not None and len(dice) == len(self.dice.get_state()):  # else it moved between CPU and GPU
+            self.dice.set_state(dice)
 
 
 def learning_rate(step: int, steps: int, settings: Training) -> float:
