@@ -20,7 +20,7 @@ from smapnb.sources._smap_files import DamagedError, Granule, SmapError, open_fi
 
 log = logging.getLogger(__name__)
 
-# What is left under HDF5's lock is a third of the work at most, so that more threads than a few gain nothing.
+# Under HDF5's lock are a sixth of the work (an array in one chunk) to a third (in eight), so that more gain nothing.
 THREADS = min(4, os.cpu_count() or 1)
 Result = TypeVar("Result")
 
