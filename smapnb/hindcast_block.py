@@ -5,11 +5,12 @@ It needs the job and the number of the pixels, and writes only the chunks of the
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +21,8 @@ from smapnb.batch import impossible_values, moisture_dataset, out_of_range, tens
 from smapnb.lstm import Masks, SoilMoistureLSTM, State
 from smapnb.train_checkpoint import Checkpoint, choose_device
 from smapnb.variables import pixels_of
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -72,17 +75,32 @@ def run_pixels(job: Job, pixels: slice) -> dict[str, int]:
         if own[quantity].size
     }
     impossible = Counter[str]()
-    for days in job.day_blocks():
-        # In this thread: a worker of Dask's would hand the reading back to the scheduler.
-        block = cube.isel(time=days).load(scheduler="synchronous")
-        values = {quantity: run.step(block.isel(pixel=own[quantity])) for quantity, run in runs.items()}
+
+    def started() -> Iterator[tuple[slice, xr.Dataset, dict[str, torch.Tensor]]]:
+        for days in job.day_blocks():
+            # In this thread: a worker of Dask's would hand the reading back to the scheduler.
+            block = cube.isel(time=days).load(scheduler="synchronous")
+            yield days, block, {quantity: run.start(block.isel(pixel=own[quantity])) for quantity, run in runs.items()}
+
+    on_gpu = any(run.device.type == "cuda" for run in runs.values())
+    for days, block, scaled in one_ahead(started()) if on_gpu else started():
         if days.start < job.first_kept:
             continue
+        values = {quantity: runs[quantity].moisture(part) for quantity, part in scaled.items()}
         kept = block_dataset(block, values, job.checkpoints, own)
         region = {"time": slice(days.start - job.first_kept, days.stop - job.first_kept), "pixel": pixels}
         kept.drop_vars(list(kept.coords)).to_zarr(job.store, region=region, consolidated=False)
         impossible.update(impossible_values(kept))
     return dict(impossible)
+
+
+def one_ahead(items: Iterator[T]) -> Iterator[T]:
+    """Give each item when the next one is there: a GPU computes a block while the next is read and sent."""
+    waiting = list(itertools.islice(items, 1))
+    for item in items:
+        yield waiting.pop()
+        waiting.append(item)
+    yield from waiting
 
 
 class Forecast:
@@ -108,17 +126,27 @@ class Forecast:
             self.realisations += [(model, masks) for masks in (drawn if job.passes else [None])]
         self.states: list[State | None] = [None] * len(self.realisations)
 
-    def step(self, block: xr.Dataset) -> npt.NDArray[np.float32]:
-        """Soil moisture (realisation, time, pixel), m3 m-3, of the days that follow those of the step before."""
+    def start(self, block: xr.Dataset) -> torch.Tensor:
+        """Predict the days that follow those of the start before: scaled, (realisation, time, pixel), on the device.
+
+        A GPU may not have computed them yet: nothing here waits for it.
+        """
         checkpoint = self.checkpoint
         scaled = tensors(block, checkpoint.scaler, checkpoint.forcing, checkpoint.statics)
-        x = scaled.inputs(slice(None), slice(None)).to(self.device)
-        out = torch.empty(len(self.realisations), *x.shape[:2])
+        x = scaled.inputs(slice(None), slice(None))
+        if self.device.type == "cuda":
+            x = x.pin_memory()  # which a GPU reads by itself
+        x = x.to(self.device, non_blocking=True)
+        out = torch.empty(len(self.realisations), *x.shape[:2], device=self.device)
         for r, (model, masks) in enumerate(self.realisations):
             with torch.no_grad():
                 y, self.states[r] = model.run(x, masks, self.states[r], self.precision)
-            out[r] = y.cpu()
-        return checkpoint.scaler.unscale(checkpoint.target, out.numpy())
+            out[r] = y
+        return out
+
+    def moisture(self, scaled: torch.Tensor) -> npt.NDArray[np.float32]:
+        """Soil moisture (realisation, time, pixel), m3 m-3, from what `start` gave."""
+        return self.checkpoint.scaler.unscale(self.checkpoint.target, scaled.cpu().numpy())
 
 
 def draw_masks(
