@@ -79,7 +79,7 @@ def _client(distributed: Any, scheduler: str, n_parts: int) -> Iterator[Any]:
     if scheduler == LOCAL:
         workers = max(1, min(os.cpu_count() or 1, n_parts))
         with (
-            distributed.LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None) as cluster,
+            distributed.LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=":0") as cluster,
             distributed.Client(cluster) as client,
         ):
             yield client

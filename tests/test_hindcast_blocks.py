@@ -112,7 +112,7 @@ def test_two_processes_give_the_same_bits_and_keep_what_is_done(stored, folder, 
             raise KeyboardInterrupt
 
     distributed = pytest.importorskip("distributed")
-    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as processes:
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as processes:
         address = processes.scheduler_address
         with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
             patch.setattr(module.hindcast_store, "write_progress", stop_after_one)
