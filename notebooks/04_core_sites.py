@@ -67,7 +67,8 @@ print(f"{days[0]:%Y-%m-%d} to {days[-1]:%Y-%m-%d}")
 # they stand for at least half of the pixel. For the root zone, each probe stands for the layer around it.
 
 # %%
-rule_sets.differences(in_effect=rules).drop(columns=["paper", "scripts", "in this run"])
+choices = rule_sets.differences()[["decides", "paper-text", "author-code"]]
+plot.table(choices, title="What the two sets decide", synthetic=False, words=True)
 
 # %%
 weights = stations.open_weights(folder / "stations.zarr")

@@ -22,6 +22,7 @@ import os
 from dataclasses import replace
 
 import pandas as pd
+from IPython.display import display
 
 from smapnb import comparison, cube, hindcast, insitu, plot, stations, tables, trends
 from smapnb import trends_lines as lines_of
@@ -140,10 +141,10 @@ more = pd.concat([part for part in added if len(part)] or added[:1])
 more = more.assign(counted=more.index.isin(pairs.index))
 
 # %% mystnb={"image": {"alt": "Slopes of soil moisture of the LSTM against slopes in situ at core sites and at the sparse network, with limits, a line with errors in both, and the one-to-one line"}}
-figure = f"No site of this run ({settings.name}) has a record of three years beside the hindcast."
 if len(more):
-    figure = plot.slope_scatter(more, agreements, title=f"Trends, {names[quantity]}", synthetic=synthetic)
-figure
+    display(plot.slope_scatter(more, agreements, title=f"Trends, {names[quantity]}", synthetic=synthetic))
+else:
+    print(f"No site of this run ({settings.name}) has a record of three years beside the hindcast.")
 
 # %% [markdown]
 # Below, the same with up to 30 % of the days missing: more sites, those with frozen winters among them, and slopes
@@ -155,7 +156,8 @@ compared = pd.concat({share: pd.concat(part) for share, part in allowed.items()}
 compared = compared.rename_axis(["missing", "network", "sites"])
 about = {"quantity": quantity, "rules": rule.name, "synthetic": synthetic}
 tables.write(compared.assign(**about), folder, "trends_agreement", index=True)
-shown = compared[["n", "r", "r_lower", "r_upper", "r_boot_lower", "r_boot_upper", "slope", "intercept", "scatter"]]
+columns = ["n", "r", "r_lower", "r_upper", "r_boot_lower", "r_boot_upper", "slope", "intercept", "scatter"]
+shown = compared.loc[compared["n"] > 0, columns]
 plot.table(
     shown, title="Agreement of the slopes; r with Fisher's and bootstrap limits", synthetic=synthetic, precision=2
 )
@@ -190,7 +192,10 @@ if truth in data:
         row = known_truth.selection(pd.concat(parts), quantity)
         label = f"pieces of {cut} years" if cut else "whole records"
         selected = pd.concat([selected, pd.concat({label: row}, names=["records"])])
-note if selected.empty else plot.table(selected, title="Picking steep sites", synthetic=synthetic, precision=2)
+if selected.empty:
+    print(note)
+else:
+    display(plot.table(selected, title="Picking steep sites", synthetic=synthetic, precision=2))
 
 # %% [markdown]
 # ## Series and their lines
@@ -202,12 +207,12 @@ note if selected.empty else plot.table(selected, title="Picking steep sites", sy
 ordered = pairs.sort_values("x").index
 picked = list(dict.fromkeys(ordered[[round(k * (len(ordered) - 1) / 3) for k in range(4)]])) if len(ordered) else []
 own = [variable(quantity, name) for name in ("insitu", "lstm")]
-figure = "No site to show."
 if picked:
     lines = pd.concat([lines_of.trend_lines(slopes, at, quantity, rules=rule) for at in sites.values()])
     shown = lines_of.weekly(sites.values(), picked, own)
-    figure = plot.trend_series(shown, lines, own, title=f"Trends, {names[quantity]}", synthetic=synthetic)
-figure
+    display(plot.trend_series(shown, lines, own, title=f"Trends, {names[quantity]}", synthetic=synthetic))
+else:
+    print("No site to show.")
 
 # %% [markdown]
 # ## One station, asked ten ways
@@ -281,7 +286,10 @@ if truth in data:
     both["significant"] = lstm["significant"].astype(float)
     by_rain = both.groupby("kind", observed=True).mean().assign(pixels=both["kind"].value_counts())
     by_rain = by_rain.rename(columns={"rain": "rain, % a decade"})
-note if by_rain.empty else plot.table(by_rain, title="Mean slopes by trend of rain", synthetic=synthetic, precision=2)
+if by_rain.empty:
+    print(note)
+else:
+    display(plot.table(by_rain, title="Mean slopes by trend of rain", synthetic=synthetic, precision=2))
 
 # %% [markdown]
 # ## Which test cries wolf
@@ -313,10 +321,10 @@ if cases:
     tables.write(rates.assign(quantity=quantity, synthetic=synthetic), folder, "trends_rejections")
 
 # %% mystnb={"image": {"alt": "Share of series in which each trend test finds a trend: without a trend, where five per cent would be right, and with one"}}
-figure = note
 if cases:
-    figure = plot.rejections(rates, title=f"False alarms and power, {names[quantity]}", synthetic=synthetic)
-figure
+    display(plot.rejections(rates, title=f"False alarms and power, {names[quantity]}", synthetic=synthetic))
+else:
+    print(note)
 
 # %% [markdown]
 # ## How long a record has to be
@@ -326,15 +334,15 @@ figure
 # whole record is its own measure, not because it knows the climate.
 
 # %% mystnb={"image": {"alt": "Error of the slope of soil moisture against the length of the record: of short records against the whole one, and of the hindcast against the truth"}}
-figure = note
 if truth in data:
     modelled = estimates[variable(quantity, "lstm")].sel(pixel=some["pixel"]).transpose("pixel", "time").to_numpy()
     length = len(days) / 365.25
     years = [n for n in (2, 3, 4, 6, 9, 12, 18) if n < length + 0.01]
     errors = known_truth.errors_by_length(modelled, true, days, years, **work)
     tables.write(errors.assign(quantity=quantity, synthetic=synthetic), folder, "trends_length")
-    figure = plot.slope_errors(errors, title=f"Error of the slope, {names[quantity]}", synthetic=synthetic)
-figure
+    display(plot.slope_errors(errors, title=f"Error of the slope, {names[quantity]}", synthetic=synthetic))
+else:
+    print(note)
 
 # %% tags=["nbval-check-output"]
 print(f"{like_months.sizes['pixel']} pixels on the map")

@@ -70,7 +70,8 @@ def _distributed(scheduler: str) -> Any:
         return importlib.import_module("distributed")
     except ImportError as error:
         raise ClusterError(
-            f"scheduler {scheduler!r} needs the package distributed ({error}): pip install 'smapnb[cluster]'"
+            f"scheduler {scheduler!r} needs the package distributed ({error}): "
+            "pip install -e '.[cluster]' in the project's folder"
         ) from error
 
 

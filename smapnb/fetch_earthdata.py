@@ -44,7 +44,7 @@ def log_in() -> Any:
         earthaccess = importlib.import_module("earthaccess")
     except ImportError:
         raise errors.MissingLibrary(
-            'NASA\'s archives need the library earthaccess: pip install "smapnb[fetch]"'
+            "NASA's archives need the library earthaccess: pip install -e \".[fetch]\" in the project's folder"
         ) from None
     named = os.environ.get("EARTHDATA_TOKEN") or (
         os.environ.get("EARTHDATA_USERNAME") and os.environ.get("EARTHDATA_PASSWORD")

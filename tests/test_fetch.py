@@ -280,7 +280,7 @@ def test_hours_of_nldas(server, earthaccess, tmp_path):
 @pytest.mark.parametrize(
     ("break_it", "error", "words"),
     [
-        (lambda e, m: m.setitem(sys.modules, "earthaccess", None), fetch_errors.MissingLibrary, ["smapnb[fetch]"]),
+        (lambda e, m: m.setitem(sys.modules, "earthaccess", None), fetch_errors.MissingLibrary, [".[fetch]"]),
         (
             lambda e, m: setattr(e.library, "login", lambda **_: SimpleNamespace(authenticated=False)),
             fetch_errors.MissingCredentials,

@@ -296,7 +296,7 @@ def _grib_reader(path: Path) -> Any:
     except (ImportError, RuntimeError) as error:  # cfgrib raises RuntimeError where ecCodes itself is not found
         raise NldasError(
             f"{path}: reading GRIB needs cfgrib and ecCodes, which are not installed ({error}): "
-            "pip install 'smapnb[grib]', or fetch version 2.0, which is netCDF"
+            "pip install -e '.[grib]' in the project's folder, or fetch version 2.0, which is netCDF"
         ) from error
 
 

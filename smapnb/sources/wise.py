@@ -215,7 +215,8 @@ def _raster(path: Path) -> Iterator[tuple[Any, str]]:
         errors = importlib.import_module("rasterio.errors")
     except ImportError as error:
         raise WiseError(
-            f"{path}: reading it needs rasterio, which is not installed ({error}): pip install 'smapnb[soils]'"
+            f"{path}: reading it needs rasterio, which is not installed ({error}): "
+            "pip install -e '.[soils]' in the project's folder"
         ) from error
     try:
         with warnings.catch_warnings():
