@@ -35,13 +35,13 @@ def however_small(monkeypatch):
 def spy(monkeypatch) -> list[int]:
     """Lengths of what was inflated here, and not by HDF5."""
     lengths: list[int] = []
-    real = zlib.decompress
+    real = _smap_chunks.isal_zlib.decompress
 
     def decompress(raw: bytes, bufsize: int) -> bytes:
         lengths.append(bufsize)
         return real(raw, bufsize=bufsize)
 
-    monkeypatch.setattr(_smap_chunks.zlib, "decompress", decompress)
+    monkeypatch.setattr(_smap_chunks.isal_zlib, "decompress", decompress)
     return lengths
 
 
@@ -158,7 +158,7 @@ def test_every_flipped_bit_of_a_chunk_is_an_error(tmp_path):
         with h5py.File(tmp_path / f"{place}.h5", "w") as file:
             field = file.create_dataset("field", (10, 20), "f4", chunks=(10, 20), compression="gzip")
             field.id.write_direct_chunk((0, 0), bytes(spoiled))
-            with pytest.raises((OSError, zlib.error), match="/field, chunk at"):
+            with pytest.raises(OSError, match="/field, chunk at"):
                 _smap_chunks.read_window(field, slice(0, 2), slice(0, 2))
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import re
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -186,7 +185,7 @@ def open_file(path: Path) -> Iterator[h5py.File]:
         # Archives often lie on read-only or network file systems, where locks fail.
         with h5py.File(path, "r", locking=False) as file:
             yield file
-    except (OSError, RuntimeError, zlib.error) as error:
+    except (OSError, RuntimeError) as error:
         raise DamagedError(f"{path}: truncated or corrupt, download it again ({error})") from error
 
 
