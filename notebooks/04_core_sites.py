@@ -61,14 +61,10 @@ print(f"{days[0]:%Y-%m-%d} to {days[-1]:%Y-%m-%d}")
 # ## From sensors to the mean of a pixel
 #
 # A record counts when its moisture is possible and its soil is not too cold for the sensor. Which temperature that is,
-# and what becomes of a record without one, the paper and its authors' scripts decide differently: the table holds all
-# that they disagree on ({doc}`/rules` says where). The rules of this chapter decide on stations and days; the network
-# keeps those under which it was trained. The sensors that are left on a day are averaged with their weights, if together
+# and what becomes of a record without one, the paper and its authors' scripts decide differently: {doc}`/rules` tabulates
+# all that they disagree on (`rule_sets.differences()` gives the table here). The rules of this chapter decide on stations
+# and days; the network keeps those under which it was trained. The sensors that are left on a day are averaged with their weights, if together
 # they stand for at least half of the pixel. For the root zone, each probe stands for the layer around it.
-
-# %%
-choices = rule_sets.differences()[["decides", "paper-text", "author-code"]]
-plot.table(choices, title="What the two sets decide", synthetic=False, words=True)
 
 # %%
 weights = stations.open_weights(folder / "stations.zarr")

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from smapnb import claims, comparison, comparison_drydown, insitu_exclusions
+from smapnb import claims, comparison, comparison_drydown, comparison_sampling, insitu_exclusions
 from smapnb.claims_measure import Measure, estimate
 from smapnb.claims_select import Rows, Table
 from smapnb.claims_tables import NotTestable, Run
@@ -848,7 +848,7 @@ def test_selectors_ask_for_columns_products_pairs_and_rules_that_the_package_wri
         assert needed <= {*columns[rows.table]}, name
         assert rows.where.get("product", "lstm") in comparison.ALL_PRODUCTS, name
         assert rows.where.get("metric", "rmse") in comparison.METRICS, name
-        assert rows.where.get("season", "DJF") in comparison.SEASONS, name
+        assert rows.where.get("season", "DJF") in comparison_sampling.SEASONS, name
         if "one" in rows.where:
             assert (rows.where["one"], rows.where["two"]) in comparison.PAIRS, name
     rules_of_sites = {rows.where["rule"] for rows in own.series.values() if rows.table == "crn_exclusions"}
