@@ -25,16 +25,32 @@ def processor() -> str:
     return platform.processor() or platform.machine()
 
 
+# A turn lasts so long at least, so that caches emptied by the contender before count little.
+LEAST_SECONDS = 0.1
+
+
 def interleave(contenders: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
     """Median milliseconds of each contender, taking turns; the first turn warms up and does not count."""
-    times: dict[str, list[float]] = {name: [] for name in contenders}
-    for turn in range(repeats + 1):
-        for name, work in contenders.items():
-            started = time.perf_counter()
-            work()
-            if turn:
-                times[name].append(1000 * (time.perf_counter() - started))
-    return {name: statistics.median(values) for name, values in times.items()}
+    turns = [{name: _turn(work) for name, work in contenders.items()} for _ in range(repeats + 1)]
+    return {name: statistics.median(turn[name] for turn in turns[1:]) for name in contenders}
+
+
+def _turn(work: Callable[[], object]) -> float:
+    """Milliseconds of a call, the mean over a turn."""
+    started, calls, seconds = time.perf_counter(), 0, 0.0
+    while seconds < LEAST_SECONDS:
+        work()
+        calls, seconds = calls + 1, time.perf_counter() - started
+    return 1000 * seconds / calls
+
+
+def status(field: str) -> float:
+    """MB that Linux states for this process: VmRSS now, VmHWM at the peak.
+
+    The peak that `resource` gives is no use in a process of its own: a child begins with that of its parent.
+    """
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return int(next(line for line in lines if line.startswith(field)).split()[1]) / 1024
 
 
 def rows_of(what: str, medians: dict[str, float]) -> list[dict]:

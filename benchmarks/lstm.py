@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from benchmarks.common import interleave, rows_of
+from benchmarks.common import interleave, rows_of, status
 from smapnb.lstm import Masks, SoilMoistureLSTM, reference_recurrence
 
 INPUTS, HIDDEN = 19, 256
@@ -124,16 +124,10 @@ def _growth(name: str, batch: int, days: int, dropout: float) -> float:
     model = _network(name, dropout)
     _step(model, *_data(batch, 2))()
     x, y = _data(batch, days)
-    work, before = _step(model, x, y), _status("VmRSS")
+    work, before = _step(model, x, y), status("VmRSS")
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak so far, of compiling, is forgotten
     work()
-    return _status("VmHWM") - before
-
-
-def _status(field: str) -> float:
-    """MB that Linux states for this process."""
-    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    return int(next(line for line in lines if line.startswith(field)).split()[1]) / 1024
+    return status("VmHWM") - before
 
 
 def rows(repeats: int) -> list[dict]:
