@@ -82,7 +82,10 @@ def passes(threads: int, repeats: int, number: int = 10) -> list[dict]:
 
 
 def store_to_store(years: tuple[int, ...]) -> list[dict]:
-    """Hindcast of one block of pixels, forcing read and moisture written, each length in a process of its own; on Linux only."""
+    """Hindcast of one block of pixels, forcing read and moisture written, each length in a process of its own.
+
+    On Linux only, which states a process's peak of memory.
+    """
     if sys.platform != "linux":
         return []
     what = f"hindcast from store to store, {PIXELS} pixels, float32, {_threads(torch.get_num_threads())}"
