@@ -282,10 +282,11 @@ def test_a_broken_hour_is_named(tmp_path, old, new, message):
 # A folder -----------------------------------------------------------------------------------
 
 HEADER = "WBAN COUNTRY STATE LOCATION VECTOR NAME LATITUDE LONGITUDE ELEVATION STATUS COMMISSIONING CLOSING OPERATION"
+READY = "Commissioned"
 STATIONS = [
     [*words(HEADER), "PAIRING", "NETWORK", "STATION_ID"],
-    ["03047", "US", "TX", "Monahans", "6 ENE", "Sandhills", "31.62", "-102.8", "2724", "C", "x", "NA", "Operational"],
-    ["23907", "US", "TX", "Austin", "33 NW", "Balcones", "30.6208", "-98.0829", "1361", "C", "x", "", "Closed"],
+    ["03047", "US", "TX", "Monahans", "6 ENE", "Sandhills", "31.62", "-102.8", "2724", READY, "x", "NA", "Operational"],
+    ["23907", "US", "TX", "Austin", "33 NW", "Balcones", "30.6208", "-98.0829", "1361", READY, "x", "", "Closed"],
     ["53011", "US", "AZ", "Tsaile", "1 SSW", "College", "36.29", "-109.21", "UN", "N", "x", "UN", "Closed"],
     ["UN", "US", "AK", "Tok", "70 SE", "Tetlin", "62.74", "-141.21", "2000", "N", "x", "", "Operational"],
     ["UN", "US", "AK", "Nowhere", "1 N", "Later", "NA", "NA", "UN", "N", "x", "", "Operational"],
@@ -355,6 +356,18 @@ def test_a_network_a_station_and_years_are_chosen(archive):
         uscrn.open_folder(archive, stations=["53011"])
     with pytest.raises(FileNotFoundError, match=r"no daily01 lines of network USCRN, stations None, years \[1999\]"):
         uscrn.open_folder(archive, years=[1999])
+
+
+def test_stations_that_are_not_commissioned_are_left_out_unless_named(archive):
+    text = (archive / "stations.tsv").read_text(encoding="utf-8")
+    line = next(row for row in text.split("\n") if row.startswith("03047"))
+    assert line.count("Commissioned") == 1
+    (archive / "stations.tsv").write_text(
+        text.replace(line, line.replace("Commissioned", "Test-site")), encoding="utf-8"
+    )
+    data = uscrn.open_folder(archive)
+    assert data["site"].to_numpy().tolist() == ["23907"] and data.attrs["sites_not_commissioned"] == 1
+    assert uscrn.open_folder(archive, stations=["03047"])["site"].to_numpy().tolist() == ["03047"]
 
 
 def test_lists_of_stations(archive, tmp_path):

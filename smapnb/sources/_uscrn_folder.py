@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 
 # Printed coordinates have two decimals, and a station's differ between years by hundredths; more is another place.
 COORDINATE_TOLERANCE = 0.05
+COMMISSIONED = "Commissioned"  # the list's word
 YEAR_IN_NAME = re.compile(r"CRND0103-(\d{4})-")
 
 
@@ -58,8 +59,12 @@ def choose(
     stations: Sequence[str] | None,
     network: str | None,
     root: Path,
-) -> tuple[dict[str, list[Path]], list[str]]:
-    """Files of the stations asked for, and the stations that are of another network."""
+) -> tuple[dict[str, list[Path]], list[str], list[str]]:
+    """Files of the stations asked for; the stations that are of another network; those that are not commissioned.
+
+    Where no stations are named, of USCRN those count only that the list calls commissioned, as in the paper's 114: the
+    others are tests and experiments. Where the list lacks the column STATUS, all count.
+    """
     asked = sorted(files) if stations is None else sorted(set(stations))
     for site in asked:
         if site not in files:
@@ -72,7 +77,12 @@ def choose(
         raise UscrnError(f"station {others[0]} is of the network {network_of[others[0]]}, not of {network}")
     if others:
         log.info("%s: %d stations of other networks than %s left out", root, len(others), network)
-    return {site: files[site] for site in asked if site not in others}, others
+    told = network == "USCRN" and stations is None and "STATUS" in known
+    status = known["STATUS"].fillna("none").to_dict() if told else {}
+    tests = [site for site in asked if site not in others and status.get(site, COMMISSIONED) != COMMISSIONED]
+    if tests:
+        log.info("%s: not commissioned and left out: %s", root, ", ".join(tests))
+    return {site: files[site] for site in asked if site not in {*others, *tests}}, others, tests
 
 
 def compare_coordinates(path: Path, table: pd.DataFrame, site: str, known: pd.DataFrame) -> None:

@@ -148,7 +148,7 @@ def open_folder(
         Raw files, in folders of years or not, and CSV files with the fields' names; the files' names matter only in
         that a year in them saves reading those of other years.
     stations : sequence of str, optional
-        WBAN numbers; None: all that are there.
+        WBAN numbers; None: all that are there and commissioned.
     years : sequence of int, optional
         Years of the local standard day; None: all.
     network : str, optional
@@ -163,7 +163,7 @@ def open_folder(
         ``soil_moisture`` (m3 m-3) and ``soil_temperature`` (K), (time, site, depth), float32; every day from the first
         to the last, NaN where a station has no line. Coordinates of site: name, lat, lon, network, operation, all from
         the list of stations. Attributes: ``files_read``, ``files_left_out`` (no daily01 file of one station),
-        ``sites_of_other_networks``, ``repeated_days`` (in two files, with the same values).
+        ``sites_of_other_networks``, ``sites_not_commissioned``, ``repeated_days`` (in two files, with the same values).
 
     Raises
     ------
@@ -177,7 +177,7 @@ def open_folder(
         raise FileNotFoundError(f"no folder {root}: it must hold daily01 files")
     known = known_stations(root / STATIONS if metadata is None else metadata)
     files, left_out = daily_files(root, years)
-    chosen, others = choose(files, known, stations, network, root)
+    chosen, others, tests = choose(files, known, stations, network, root)
     tables, repeated = {}, 0
     for site, paths in chosen.items():
         parts = [(path, read_daily_table(path)) for path in paths]
@@ -196,6 +196,7 @@ def open_folder(
         "files_read": sum(len(paths) for paths in chosen.values()),
         "files_left_out": json.dumps(left_out),
         "sites_of_other_networks": len(others),
+        "sites_not_commissioned": len(tests),
         "repeated_days": repeated,
     }
     dataset = _stack(tables, known, attrs)
