@@ -277,7 +277,7 @@ def test_a_scheduler_that_does_not_answer(files, tmp_path, monkeypatch):
     with pytest.raises(ClusterError, match="no Dask scheduler answers at 'nowhere'"):
         build(make_profile(2), tmp_path / "cube.zarr", files, "nowhere")
     monkeypatch.setitem(sys.modules, "distributed", None)
-    with pytest.raises(ClusterError, match=r"pip install 'smapnb\[cluster\]'"):
+    with pytest.raises(ClusterError, match=r"pip install -e '.\[cluster\]'"):
         build(make_profile(2), tmp_path / "cube.zarr", files, "local")
 
 

@@ -562,7 +562,7 @@ def test_grib_without_its_library_says_what_to_install(tmp_path, monkeypatch):
 
     monkeypatch.setattr(_nldas_files.importlib, "import_module", absent)
     (tmp_path / "NLDAS_FORA0125_H.A20151231.0000.002.grb").write_bytes(b"GRIB....")
-    with pytest.raises(NldasError, match=r"needs cfgrib.*smapnb\[grib\]"):
+    with pytest.raises(NldasError, match=r"needs cfgrib.*\[grib\]"):
         nldas.open_forcing(tmp_path)
 
 

@@ -137,7 +137,7 @@ def test_without_rasterio_it_says_what_to_install(tmp_path, monkeypatch):
     write(tmp_path / "wise_30sec_v1.tsv", [[1, "A"]], ["pixel_vaue", "description"], "\t")
     write(tmp_path / "HW30s_FULL.txt", [GOOD])
     (tmp_path / "wise_30sec_v1.tif").write_bytes(b"II*\0")
-    with pytest.raises(WiseError, match=r"needs rasterio.*smapnb\[soils\]"):
+    with pytest.raises(WiseError, match=r"needs rasterio.*\[soils\]"):
         wise.open_30sec(tmp_path, 36, [99], [219])
 
 
