@@ -14,7 +14,6 @@ import torch
 from benchmarks.ablations import PASSES, SHORT, changed, measure
 from benchmarks.common import write
 from smapnb import cube, train
-from smapnb.batch import iterations_per_epoch
 from smapnb.profile import data_root, load
 
 RESULTS = Path(__file__).parent / "results"
@@ -22,22 +21,18 @@ EPOCHS = (3, 6, 12)
 
 
 def rows(folder: Path) -> list[dict]:
-    """One row a length of training: epochs, steps, seconds of training alone, scores."""
+    """One row a length of training: epochs, seconds of training alone, scores."""
     profile = load(SHORT)
     data = cube.open_cube(cube.build(profile, folder / "cube.zarr", data_root()))
-    days = (profile.training.end - profile.training.start).days + 1
     found = []
     for epochs in EPOCHS:
         one = changed(profile, {"epochs": epochs}, PASSES, 365)
         where = folder / f"{epochs}_epochs"
         result = train.train(data, one, "surface", where / "surface")
-        pixels = round(data.sizes["pixel"] * (1 - one.training.validation.pixel_fraction))
-        steps = epochs * iterations_per_epoch(pixels, days, one.training.batch_size, one.training.seq_length[0])
         scores = measure(data, one, where, f"{epochs} epochs", f"{epochs} epochs", 0.0)
         found.append(
             {
                 "epochs": epochs,
-                "steps, about": steps,
                 "seconds of training": round(result.seconds, 1),
                 "median R": scores["pearson_r"],
                 "median RMSE, m3 m-3": scores["rmse"],

@@ -170,9 +170,7 @@ def _create(
     about |= {"license": "NASA open data policy; ISRIC's terms", "grid": f"EASE-Grid 2.0 global, {grids}"}
     dataset = cube_store.described(variables.describe(dataset), {**attrs, **about, **told})
     if fixed:
-        variables.check(dataset[list(fixed.data_vars)], str(partial))
-        for name in fixed.data_vars:
-            dataset[name].attrs["n_out_of_range"] = variables.count_out_of_range(dataset[name], str(name))
+        variables.check(dataset[list(fixed.data_vars)], str(partial))  # leaves its counts at the variables
     encoding = cube_store.encoding_of(dataset)
     partial.parent.mkdir(parents=True, exist_ok=True)
     dataset.to_zarr(partial, mode="w", compute=False, zarr_format=3, consolidated=False, encoding=encoding)

@@ -26,7 +26,6 @@ log = logging.getLogger(__name__)
 STATIONS = "uscrn/stations.tsv"
 # Readers of the dense sites that know where their stations stand, by folder.
 OPEN, GULCH, CALVAL = "core_sites", "walnut_gulch", "calval"
-FIELDS_A_DAY = 8
 
 Integers = NDArray[np.int64]
 
@@ -164,7 +163,7 @@ def _sampled(
     under = np.isin(row * n_cols + col, site_row * n_cols + site_col)
     row, col = row[chosen | under], col[chosen | under]
     there = files.days(profile.data.start, profile.data.end)
-    full = [day for day in there if len(files.by_day[day]) >= FIELDS_A_DAY] or list(there)
+    full = [day for day in there if len(files.by_day[day]) >= smap.FIELDS_A_DAY] or list(there)
     day = pd.DatetimeIndex(full[:1])
     land = smap.open_l4(files.of(day), cells=(row, col), minimum=1)["rzsm_smap"].notnull().any("time").to_numpy()
     counts |= {

@@ -73,8 +73,7 @@ def _flags(profile: Profile, files: Files, pixels: Pixels) -> xr.Dataset:
     """Time means over the authors' days that the data have, or over all days where they have none of those."""
     archive, data = profile.data.archive, profile.data
     assert archive is not None  # profiles of this source have it
-    coarser = np.where(pixels.at(KM), 1, KM // np.maximum(pixels.km, 1))
-    row, col = pixels.row // coarser, pixels.col // coarser
+    row, col = pixels.row // (KM // pixels.km), pixels.col // (KM // pixels.km)
     n_cols = EaseGrid(KM).shape[1]
     cells, of_pixel = np.unique(row * n_cols + col, return_inverse=True)
     days = files.days(data.start, data.end)

@@ -228,8 +228,10 @@ class _Run:
         # Products in bfloat16; weights, cell state, loss and optimiser stay float32.
         with torch.autocast(self.device.type, torch.bfloat16, enabled=settings.mixed_precision):
             y = self.model(windows.x, masks)
-        scored = scored_days(self.data.training, here, self.seq_length, settings.warmup)
-        loss = masked_loss(y.float(), windows.y, windows.scored, self.seq_length, settings.loss_per, scored)
+        whole = None  # a share of one process is the batch
+        if self.ranks.size > 1:
+            whole = scored_days(self.data.training, here, self.seq_length, settings.warmup)
+        loss = masked_loss(y.float(), windows.y, windows.scored, self.seq_length, settings.loss_per, whole)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         return loss.detach()

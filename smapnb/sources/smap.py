@@ -47,13 +47,14 @@ from smapnb.sources._smap_fields import (
 )
 from smapnb.sources._smap_files import DamagedError, Granule, Paths, SmapError
 from smapnb.sources._smap_granules import Tally
-from smapnb.sources._smap_level4 import open_constants, open_l4
+from smapnb.sources._smap_level4 import FIELDS_A_DAY, open_constants, open_l4
 from smapnb.sources._smap_orbits import open_l2
 from smapnb.sources._smap_statics import flag_statics
 
 __all__ = [
     "ALGORITHMS",
     "BITS",
+    "FIELDS_A_DAY",
     "DamagedError",
     "SmapError",
     "drop_sparse",
