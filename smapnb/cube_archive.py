@@ -126,8 +126,7 @@ def _walk(folder: Path) -> Iterator[Path]:
 
 def _check_hours(files: Files, profile: Profile) -> None:
     """Refuse days with fewer hourly files than the profile asks for: the weather has no gaps at its source."""
-    archive, data = profile.data.archive, profile.data
-    assert archive is not None  # profiles of this source have it
+    archive, data = profile.archive, profile.data
     days = pd.date_range(data.start, data.end)
     stamps: set[pd.Timestamp] = set()
     for path in files.of(days):

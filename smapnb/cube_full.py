@@ -41,10 +41,8 @@ SOURCE = (
 
 def products(profile: Profile) -> list[str]:
     """Products that a profile needs; static inputs of the 36 km grid are needed by both targets."""
-    archive = profile.data.archive
-    assert archive is not None  # profiles of this source have it
     names = [TARGETS[target] for target in profile.targets]
-    names += ["FORA", *(name.upper() for name in archive.land_models), *cube_statics.products(profile)]
+    names += ["FORA", *(name.upper() for name in profile.archive.land_models), *cube_statics.products(profile)]
     return list(dict.fromkeys(names))
 
 
@@ -111,8 +109,7 @@ def write(
         notes.mkdir(parents=True)
         _create(profile, found, root, partial, attrs, after)
         (notes / READY).write_text("{}", encoding="utf-8")
-    assert profile.data.archive is not None  # profiles of this source have it
-    site = Site(partial.resolve(), notes.resolve(), profile.data.archive)
+    site = Site(partial.resolve(), notes.resolve(), profile.archive)
     tasks = _tasks(profile, found, partial)
     left = [task for task in tasks if not (notes / task.note).exists()]
     _run(site, left, len(tasks), scheduler)

@@ -83,8 +83,7 @@ def choose(profile: Profile, found: dict[str, Files], root: Path) -> tuple[Pixel
     CubeError
         No cell is left.
     """
-    archive, data = profile.data.archive, profile.data
-    assert archive is not None  # profiles of this source have it
+    archive, data = profile.archive, profile.data
     parts: list[tuple[int, Integers, Integers]] = []
     counts: dict[str, int] = {}
     if "surface" in profile.targets:
@@ -179,7 +178,8 @@ def _places(root: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     lon, lat = [], []
     if (root / STATIONS).is_file():
         table = uscrn.read_stations(root / STATIONS)
-        own = table[(table["NETWORK"] == "USCRN") & table["LONGITUDE"].notna() & table["LATITUDE"].notna()]
+        own = table[(table["NETWORK"] == uscrn.NETWORK) & ~uscrn.on_trial(table)]
+        own = own[own["LONGITUDE"].notna() & own["LATITUDE"].notna()]
         lon.append(own["LONGITUDE"].to_numpy())
         lat.append(own["LATITUDE"].to_numpy())
     dense = [core_sites.open_walnut_gulch(root / GULCH)] if (root / GULCH).is_dir() else []

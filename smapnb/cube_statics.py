@@ -71,8 +71,7 @@ def read(profile: Profile, found: dict[str, Files], pixels: Pixels, scratch: Pat
 
 def _flags(profile: Profile, files: Files, pixels: Pixels) -> xr.Dataset:
     """Time means over the authors' days that the data have, or over all days where they have none of those."""
-    archive, data = profile.data.archive, profile.data
-    assert archive is not None  # profiles of this source have it
+    archive, data = profile.archive, profile.data
     row, col = pixels.row // (KM // pixels.km), pixels.col // (KM // pixels.km)
     n_cols = EaseGrid(KM).shape[1]
     cells, of_pixel = np.unique(row * n_cols + col, return_inverse=True)

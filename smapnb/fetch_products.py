@@ -244,7 +244,8 @@ SAMPLE = PRODUCTS["geolearn sample"]
 # Source of a profile's data -> what it needs; by target where it depends on that.
 _LAND_MODELS = {"noah": "NLDAS_NOAH0125_H", "vic": "NLDAS_VIC0125_H"}
 # Level 3 also gives static inputs (its flags), whichever the target.
-_TARGETS = {"surface": ("SPL3SMP",), "rootzone": ("SPL3SMP", "SPL4SMGP", "SPL4SMLM")}
+# SPL4SMLM is in nobody's list: soils are ISRIC's, as in the paper, and no step asks for the land model's constants.
+_TARGETS = {"surface": ("SPL3SMP",), "rootzone": ("SPL3SMP", "SPL4SMGP")}
 
 
 def needed(source: str, targets: Sequence[str], land_models: Sequence[str] = ("noah", "vic")) -> list[Product]:

@@ -196,6 +196,13 @@ class Profile(_Section):
         """Whether every number of this run comes from the simulation experiment."""
         return self.data.source == "twin"
 
+    @property
+    def archive(self) -> Archive:
+        """How the agencies' files become its cube: of the source conus only."""
+        if self.data.archive is None:
+            raise ProfileError(f"{self.name}: the source {self.data.source} has no section data.archive")
+        return self.data.archive
+
     def targets_among(self, asked: list[str] | None) -> list[Quantity]:
         """Those of the profile's targets that were asked for by name; none asked for: all."""
         unknown = sorted(set(asked or []) - set(self.targets))

@@ -36,7 +36,7 @@ def test_the_plan_is_that_of_the_command(conus, monkeypatch, tmp_path):
     assert shown in result.stdout
     less = ["-p", "data.archive.land_models=[]"]
     total = CliRunner().invoke(cli.app, ["fetch", "plan", "conus", "--window", *less]).stdout.split("\nall ")[1]
-    assert total.split()[1:3] == ["322", "GB"] and "322 GB in 24 h" in PAGE
+    assert total.split()[1:3] == ["321", "GB"] and "321 GB in 24 h" in PAGE
     assert round(float(total.split()[6])) == 24
 
 

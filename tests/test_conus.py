@@ -225,12 +225,13 @@ def test_days_without_a_granule_count_as_days(some, tmp_path, caplog):
 
 
 def test_cells_under_stations_are_added(root, tmp_path, data):
-    """One station of the network and one of another; a site between the sampled cells, one outside the box."""
-    head = "WBAN\tCOUNTRY\tSTATE\tLOCATION\tVECTOR\tNAME\tLATITUDE\tLONGITUDE\tOPERATION\tNETWORK\n"
+    """Of a network one station of four counts: one is of another, one outside the box, one a test. And a dense site."""
+    head = "WBAN\tCOUNTRY\tSTATE\tLOCATION\tVECTOR\tNAME\tLATITUDE\tLONGITUDE\tSTATUS\tOPERATION\tNETWORK\n"
     rows = [
-        "00001\tUS\tTX\tA\t1 N\tA\t34.2\t-99.7\tOperational\tUSCRN\n",
-        "00002\tUS\tTX\tB\t1 N\tB\t34.5\t-99.2\tOperational\tUSRCRN\n",
-        "00003\tUS\tAK\tC\t1 N\tC\t64.5\t-149.2\tOperational\tUSCRN\n",
+        "00001\tUS\tTX\tA\t1 N\tA\t34.2\t-99.7\tCommissioned\tOperational\tUSCRN\n",
+        "00002\tUS\tTX\tB\t1 N\tB\t34.5\t-99.2\tCommissioned\tOperational\tUSRCRN\n",
+        "00003\tUS\tAK\tC\t1 N\tC\t64.5\t-149.2\tCommissioned\tOperational\tUSCRN\n",
+        "00004\tUS\tTX\tD\t1 N\tD\t34.9\t-98.3\tTest\tOperational\tUSCRN\n",
     ]
     (root / "uscrn").mkdir()
     (root / "uscrn/stations.tsv").write_text(head + "".join(rows))

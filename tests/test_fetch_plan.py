@@ -128,7 +128,7 @@ def test_a_period_that_ends_before_it_starts():
 
 def test_the_text_says_all_of_it():
     said = text(plan(needed("conus", ["surface", "rootzone"]), (date(2000, 1, 1), date(2018, 12, 31)), CONUS, points=9))
-    for name in ("SPL3SMP", "SPL4SMGP", "SPL4SMLM", "NLDAS_FORA0125_H", "NLDAS_NOAH0125_H", "NLDAS_VIC0125_H"):
+    for name in ("SPL3SMP", "SPL4SMGP", "NLDAS_FORA0125_H", "NLDAS_NOAH0125_H", "NLDAS_VIC0125_H"):
         assert re.search(rf"^{name} .*\d", said, re.MULTILINE), name
     for words in ("USCRN daily01", "WISE30sec", "--window", "--points FILE", "Giovanni", "OPeNDAP (DAP4)", "~/.netrc"):
         assert words in said
@@ -137,7 +137,7 @@ def test_the_text_says_all_of_it():
 
 
 @pytest.mark.parametrize(
-    ("targets", "names"), [(["surface"], {"SPL3SMP"}), (["rootzone"], {"SPL3SMP", "SPL4SMGP", "SPL4SMLM"}), ([], set())]
+    ("targets", "names"), [(["surface"], {"SPL3SMP"}), (["rootzone"], {"SPL3SMP", "SPL4SMGP"}), ([], set())]
 )
 def test_targets_choose_the_smap_products(targets, names):
     assert {p.short_name for p in needed("conus", targets) if p.short_name.startswith("SPL")} == names

@@ -15,7 +15,6 @@ from datetime import datetime
 from pathlib import Path
 from types import SimpleNamespace
 
-import granules
 import numpy as np
 import pytest
 import requests
@@ -84,7 +83,7 @@ class Granule(dict):
 
 def put_on(server: Server, folder: Path) -> dict[str, list[Granule]]:
     """Hand out the archive by the paths that the agencies use; give the catalogue."""
-    catalogue: dict[str, list[Granule]] = {"SPL3SMP": [], "SPL4SMGP": [], "SPL4SMLM": []}
+    catalogue: dict[str, list[Granule]] = {"SPL3SMP": [], "SPL4SMGP": []}
     opendap = f"/collections/{fetch_products.PRODUCTS['SPL4SMGP'].collection}/granules"
     for path in sorted(folder.iterdir()):
         if path.name.startswith("NLDAS_"):
@@ -98,11 +97,10 @@ def put_on(server: Server, folder: Path) -> dict[str, list[Granule]]:
         else:
             where = f"/files/{path.name}"
         server.files[where] = OnDisk(path)
-        for short_name, mark in (("SPL3SMP", "SMAP_L3"), ("SPL4SMLM", "_lmc_")):
-            if mark in path.name:
-                body = path.read_bytes()
-                granule = Granule(server.address + where, path, len(body), hashlib.sha256(body).hexdigest())
-                catalogue[short_name].append(granule)
+        if "SMAP_L3" in path.name:
+            body = path.read_bytes()
+            granule = Granule(server.address + where, path, len(body), hashlib.sha256(body).hexdigest())
+            catalogue["SPL3SMP"].append(granule)
     head = "WBAN\tCOUNTRY\tSTATE\tLOCATION\tVECTOR\tNAME\tLATITUDE\tLONGITUDE\tOPERATION\tNETWORK\n"
     server.put("/uscrn/stations.tsv", f"{head}1\tUS\tTX\tA\t1 N\tA\t34.2\t-99.7\tOperational\tUSCRN\n".encode())
     for year in (2015, 2016):
@@ -134,7 +132,6 @@ def archives(tmp_path_factory, patch) -> Iterator[tuple[Server, Path, int]]:
     pytest.importorskip("rasterio", reason="ISRIC's soils need the extra soils")
     folder = tmp_path_factory.mktemp("archives")
     week.write(folder)
-    granules.write_l4(folder, "00000000T000000", kind="lmc", window=(slice(0, 2), slice(0, 3)))
     home = tmp_path_factory.mktemp("home")
     (home / "week.yml").write_text(yaml.safe_dump(profile()), encoding="utf-8")
     for name, value in {"SMAPNB_DATA": home / "data", "SMAPNB_RUNS": home / "runs", "NO_PROXY": "127.0.0.1"}.items():
@@ -172,7 +169,7 @@ def fetched(archives) -> Path:
     """Folder of the data after ``smapnb fetch get``; the week and no more."""
     server, home, n_faults = archives
     said = command("fetch", "get", str(home / "week.yml"), "--window", "--parallel", "2")
-    n_files = 7 + 56 + 1 + 3 * 169 + 1 + 2 + 1
+    n_files = 7 + 56 + 3 * 169 + 1 + 2 + 1
     assert said == f"{n_files} files fetched, 0 were there, in {home / 'data'}\n"
     assert len(server.log) == n_files + 2 + n_faults  # two listings of stations
     return home / "data"

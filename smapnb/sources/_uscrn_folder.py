@@ -13,14 +13,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from smapnb.sources._uscrn_stations import read_stations
+from smapnb.sources._uscrn_stations import NETWORK, on_trial, read_stations
 from smapnb.sources._uscrn_text import DAILY, UscrnError, first_station, read_table
 
 log = logging.getLogger(__name__)
 
 # Printed coordinates have two decimals, and a station's differ between years by hundredths; more is another place.
 COORDINATE_TOLERANCE = 0.05
-COMMISSIONED = "Commissioned"  # the list's word
 YEAR_IN_NAME = re.compile(r"CRND0103-(\d{4})-")
 
 
@@ -62,8 +61,7 @@ def choose(
 ) -> tuple[dict[str, list[Path]], list[str], list[str]]:
     """Files of the stations asked for; the stations that are of another network; those that are not commissioned.
 
-    Where no stations are named, of USCRN those count only that the list calls commissioned, as in the paper's 114: the
-    others are tests and experiments. Where the list lacks the column STATUS, all count.
+    Where no stations are named, those of USCRN that are on trial do not count.
     """
     asked = sorted(files) if stations is None else sorted(set(stations))
     for site in asked:
@@ -77,9 +75,8 @@ def choose(
         raise UscrnError(f"station {others[0]} is of the network {network_of[others[0]]}, not of {network}")
     if others:
         log.info("%s: %d stations of other networks than %s left out", root, len(others), network)
-    told = network == "USCRN" and stations is None and "STATUS" in known
-    status = known["STATUS"].fillna("none").to_dict() if told else {}
-    tests = [site for site in asked if site not in others and status.get(site, COMMISSIONED) != COMMISSIONED]
+    trials = set(known.index[on_trial(known)]) if network == NETWORK and stations is None else set()
+    tests = [site for site in asked if site in trials]
     if tests:
         log.info("%s: not commissioned and left out: %s", root, ", ".join(tests))
     return {site: files[site] for site in asked if site not in {*others, *tests}}, others, tests

@@ -18,6 +18,18 @@ TEXT_MISSING = ("", "NA", "UN")
 NUMBERS = ("LATITUDE", "LONGITUDE", "ELEVATION")
 NEEDED = ("WBAN", "STATE", "LOCATION", "VECTOR", "LATITUDE", "LONGITUDE", "OPERATION", "NETWORK")
 SOIL_LAYERS = range(1, 10)
+NETWORK = "USCRN"
+COMMISSIONED = "Commissioned"  # the list's word
+
+
+def on_trial(table: pd.DataFrame) -> pd.Series:
+    """Tell which stations of USCRN the list does not call commissioned: tests and experiments.
+
+    The paper's 114 are the others. Where the list lacks the column STATUS, none is on trial.
+    """
+    if "STATUS" not in table:
+        return pd.Series(False, index=table.index)
+    return (table["NETWORK"] == NETWORK) & (table["STATUS"] != COMMISSIONED)
 
 
 def read_stations(path: str | Path) -> pd.DataFrame:

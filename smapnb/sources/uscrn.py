@@ -29,11 +29,13 @@ from smapnb.sources._uscrn_folder import (
     join,
     known_stations,
 )
-from smapnb.sources._uscrn_stations import read_site_info, read_stations
+from smapnb.sources._uscrn_stations import NETWORK, on_trial, read_site_info, read_stations
 from smapnb.sources._uscrn_text import DAILY, DEPTHS, HOURLY, Product, UscrnError, instants, read_table
 
 __all__ = [
+    "NETWORK",
     "UscrnError",
+    "on_trial",
     "open_folder",
     "read_daily",
     "read_daily_table",
