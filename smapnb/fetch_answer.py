@@ -18,7 +18,9 @@ from smapnb import fetch_errors as errors
 from smapnb.fetch_errors import shown
 from smapnb.fetch_job import SIGNATURES, Job, Settings
 
-WEB_PAGE = (b"<!doctype html", b"<html")
+# A web page or XML, an error in JSON: no text file of the archives begins so. Before it may stand a byte-order mark.
+MARKUP, JSON = b"<", b"{"
+BLANK = b"\xef\xbb\xbf \t\r\n"
 LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 
 
@@ -29,7 +31,12 @@ def get(
     parts = urlsplit(job.url)
     if parts.scheme != "https" and parts.hostname not in LOOPBACK:
         raise errors.Refused(f"{job.path}: {shown(job.url)} is not https; accounts are not sent in the open")
-    return session.get(job.url, headers=headers, timeout=timeout, stream=True)
+    try:
+        return session.get(job.url, headers=headers, timeout=timeout, stream=True)
+    except requests.RequestException:
+        raise
+    except ValueError:  # the address of a redirection; it may hold a signature
+        raise errors.Refused(f"{job.path}: {shown(job.url)} leads to what is no address; {errors.LATER}") from None
 
 
 def check_answer(job: Job, response: requests.Response) -> None:
@@ -54,7 +61,7 @@ def check_answer(job: Job, response: requests.Response) -> None:
         )
     if host == errors.EARTHDATA_LOGIN:
         raise errors.LoginPage(_login_page(job))
-    if response.headers.get("Content-Encoding", "identity") != "identity":
+    if response.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise errors.WrongContent(f"{job.path}: {shown(job.url)} comes re-encoded, though the plain file was asked for")
 
 
@@ -67,11 +74,13 @@ def _login_page(job: Job) -> str:
 
 def check_head(job: Job, head: bytes) -> None:
     """Refuse a file whose first bytes are not of its kind."""
-    if job.kind != "listing" and head[:512].lstrip().lower().startswith(WEB_PAGE):
+    start = head[:512].lstrip(BLANK)
+    if job.kind != "listing" and start.startswith(MARKUP):
         raise errors.LoginPage(_login_page(job))
     known = SIGNATURES[job.kind]
     # A first chunk may be shorter than the signature; what is there must fit, the whole is looked at again.
-    if known and not any(head[: len(s)] == s[: len(head)] for s in known):
+    other = known and not any(head[: len(s)] == s[: len(head)] for s in known)
+    if other or (job.kind == "text" and start.startswith(JSON)):
         raise errors.WrongContent(
             f"{job.path}: {shown(job.url)} is no {job.kind} file: it begins with {head[:16]!r}; look whether the "
             "address still holds this product"
@@ -114,7 +123,7 @@ def network_errors(job: Job, settings: Settings) -> Iterator[None]:
         ) from None
     except (requests.TooManyRedirects, requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema):
         raise errors.LoginPage(_login_page(job)) from None
-    except (urllib3.exceptions.IncompleteRead, urllib3.exceptions.ProtocolError, ConnectionError):
+    except (urllib3.exceptions.HTTPError, ConnectionError):  # cut, reset, or spoiled under TLS
         raise errors.ShortRead(f"{job.path}: the connection to {host} broke; {errors.LATER}") from None
     except requests.RequestException as error:
         text = f"{job.path}: no connection to {host} ({type(error).__name__}); look at the network and proxy"

@@ -76,7 +76,7 @@ def fetch_one(
     raise AssertionError("a download needs at least one try")
 
 
-def read_text(url: str, name: str, session: requests.Session, settings: Settings) -> str:
+def read_text(url: str, name: str, session: requests.Session, settings: Settings, earthdata: bool = False) -> str:
     """Read a small text or web page with the patience of a download; nothing of it stays on disk.
 
     Raises
@@ -85,7 +85,8 @@ def read_text(url: str, name: str, session: requests.Session, settings: Settings
         As `fetch_one`.
     """
     with tempfile.TemporaryDirectory() as folder:
-        fetch_one(Job(url, name, kind="listing"), Path(folder), session, settings, threading.Event())
+        job = Job(url, name, kind="listing", earthdata=earthdata)
+        fetch_one(job, Path(folder), session, settings, threading.Event())
         return (Path(folder) / name).read_text(encoding="utf-8", errors="replace")
 
 
@@ -126,8 +127,13 @@ def _attempt(
             discard(part)
             raise errors.ShortRead(f"{job.path}: the part on disk does not fit the file of today; it starts anew")
         check_answer(job, response)
-        if offset and not _continues(response, offset):
+        if response.status_code == 200:  # all of it, whatever was asked for
             digest, offset = hashlib.sha256(), 0
+        elif not _continues(response, offset):
+            discard(part)
+            raise errors.ShortRead(
+                f"{job.path}: {shown(job.url)} gives another piece than was asked for; {errors.LATER}"
+            )
         total = _total(response, offset, job)
         with disk_errors(job.path, root):
             if not offset:
@@ -191,14 +197,25 @@ def _note_version(job: Job, part: Path, response: requests.Response) -> None:
 
 
 def _continues(response: requests.Response, offset: int) -> bool:
-    """Whether the body goes on at `offset`; a plain 200 begins anew."""
-    return response.status_code == 206 and response.headers.get("Content-Range", "").startswith(f"bytes {offset}-")
+    """Whether a 206 is the piece from `offset` on; nobody asks for a piece from the beginning."""
+    return offset > 0 and response.headers.get("Content-Range", "").startswith(f"bytes {offset}-")
 
 
 def _total(response: requests.Response, offset: int, job: Job) -> int | None:
-    """Length of the whole file as announced; None where the server announces none."""
+    """Length of the whole file as announced; None where the server announces none.
+
+    Raises `ShortRead` where nothing would tell the end of the file from a broken connection.
+    """
     length = response.headers.get("Content-Length")
     announced = offset + int(length) if length and length.isdigit() else None
+    whole = response.headers.get("Content-Range", "").rpartition("/")[2] if offset else ""
+    if whole.isdigit():  # a piece may end before the file does
+        announced = int(whole)
+    if announced is None and job.size is None and not job.sha256 and not getattr(response.raw, "chunked", False):
+        raise errors.ShortRead(
+            f"{job.path}: {shown(job.url)} does not say how long the file is, so that a cut one could not be told; "
+            "look at the proxy, or go on later"
+        )
     if announced is not None and job.size is not None and announced != job.size:
         raise errors.WrongChecksum(
             f"{job.path}: the server announces {announced} bytes, its catalogue says {job.size}; go on later"

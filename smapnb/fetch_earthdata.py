@@ -26,6 +26,8 @@ from smapnb.fetch_products import OPENDAP, Product
 
 GIOVANNI = "https://api.giovanni.earthdata.nasa.gov"
 TOKEN_HEADER = "authorizationtoken"
+# A token is one word (RFC 9110, section 11.2); a page or a message in JSON is none.
+TOKEN = re.compile(r"[\w.~+/=-]+", re.ASCII)
 # SMAP_L3_SM_P_20150401_R19240_001.h5, SMAP_L4_SM_gph_20150401T013000_Vv8010_001.h5
 GRANULE = re.compile(r"(SMAP_L\d_SM_[A-Za-z_]+_(\d{8})(?:T\d{6})?)_(?:R|Vv)(\d{4,5})_(\d{3})\.h5")
 
@@ -200,14 +202,29 @@ def pieces(start: date, end: date) -> list[tuple[date, date]]:
     ]
 
 
-class _PointSession(requests.Session):
-    """A session whose token never follows a redirection to another host."""
+def guarded(new_session: Callable[[], requests.Session]) -> Callable[[], requests.Session]:
+    """Make sessions whose account and token follow no redirection to another host or port, or out of https.
 
-    def rebuild_auth(self, prepared_request: requests.PreparedRequest, response: requests.Response) -> None:
-        super().rebuild_auth(prepared_request, response)
-        there, here = urlsplit(str(prepared_request.url)).hostname, urlsplit(response.url).hostname
-        if there != here:
-            prepared_request.headers.pop(TOKEN_HEADER, None)
+    Versions of the library differ in when they drop the header: some keep it on every way out of the login service,
+    all of them from https to http on one host.
+    """
+
+    def make() -> requests.Session:
+        session = new_session()
+        rebuild = session.rebuild_auth
+
+        def rebuild_auth(prepared_request: requests.PreparedRequest, response: requests.Response) -> None:
+            rebuild(prepared_request, response)
+            if session.should_strip_auth(str(response.request.url), str(prepared_request.url)):
+                for name in ("Authorization", TOKEN_HEADER):
+                    # What ~/.netrc holds for the new host is another value, and stays.
+                    if prepared_request.headers.get(name) == response.request.headers.get(name):
+                        prepared_request.headers.pop(name, None)
+
+        session.rebuild_auth = rebuild_auth  # type: ignore[method-assign]
+        return session
+
+    return make
 
 
 def point_sessions(settings: Settings) -> Callable[[], requests.Session]:
@@ -221,16 +238,17 @@ def point_sessions(settings: Settings) -> Callable[[], requests.Session]:
     user = _user()
     with requests.Session() as session:
         session.auth = user
-        token = read_text(f"{GIOVANNI}/signin", "the sign-in of Giovanni", session, settings).strip().strip('"')
-    if not token or "<" in token:
+        answer = read_text(f"{GIOVANNI}/signin", "the sign-in of Giovanni", session, settings, earthdata=True)
+    token = answer.strip().strip('"')
+    if not TOKEN.fullmatch(token):
         raise errors.LoginPage(f"Giovanni gives no token; {errors.HOW_TO_LOG_IN}; then {errors.HOW_TO_APPROVE}")
 
     def new_session() -> requests.Session:
-        session = _PointSession()
+        session = requests.Session()
         session.headers[TOKEN_HEADER] = token
         return session
 
-    return new_session
+    return guarded(new_session)
 
 
 def _user() -> tuple[str, str]:

@@ -113,7 +113,7 @@ def _catalogued(product: Product, wish: Wish, log_in: Callable[[], Any]) -> Iter
     if wish.window and product.collection:
         jobs = earthdata.windows(jobs, product, wish.window)
         title, folder = f"{title}, windows", folder + WINDOW_SUFFIX
-    yield FileList(title, folder, jobs, library.get_requests_https_session)
+    yield FileList(title, folder, jobs, earthdata.guarded(library.get_requests_https_session))
 
 
 def _hourly(product: Product, period: tuple[date, date], log_in: Callable[[], Any]) -> Iterator[FileList]:
@@ -135,7 +135,8 @@ def _hourly(product: Product, period: tuple[date, date], log_in: Callable[[], An
                 )
             )
         folder = product.folder.format(day=date(year, 1, 1))
-        yield FileList(f"{product.short_name} {year}", folder, jobs, log_in().get_requests_https_session)
+        new_session = earthdata.guarded(log_in().get_requests_https_session)
+        yield FileList(f"{product.short_name} {year}", folder, jobs, new_session)
 
 
 def _stations(product: Product, period: tuple[date, date], root: Path, settings: Settings) -> Iterator[FileList]:

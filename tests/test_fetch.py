@@ -14,6 +14,7 @@ import pytest
 import requests
 from misbehaving_server import (  # noqa: F401
     HDF5,
+    Server,
     loopback_only,
     page,
     running_server,
@@ -410,6 +411,65 @@ def test_the_token_does_not_follow_to_another_host(giovanni, tmp_path):
     assert all("authorizationtoken" not in request.headers for request in giovanni.asked("/elsewhere"))
 
 
+def test_the_token_follows_neither_to_another_port_nor_out_of_https(giovanni, tmp_path):
+    with Server() as beside:
+        beside.put("/elsewhere", b"Timestamp (UTC),Data\n")
+        giovanni.files["/timeseries"].faults = [status(302, Location=f"{beside.address}/elsewhere")] * 2
+        get([PRODUCTS["NLDAS_NOAH0125_H"]], tmp_path / "data", places=[(35.5, -98.25)])
+        assert len(beside.log) == 2
+        assert all("authorizationtoken" not in request.headers for request in beside.log)
+
+
+class Careless(requests.Session):
+    """Keeps the header wherever it is sent, as the library does on the way out of the login service."""
+
+    def rebuild_auth(self, prepared_request, response):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("address", "kept"),
+    [
+        ("https://data.nasa.gov/b", True),
+        ("https://data.nasa.gov:443/b", True),
+        ("https://data.nasa.gov:8443/b", False),
+        ("http://data.nasa.gov/b", False),
+        ("https://bucket.s3.amazonaws.com/b", False),
+        ("https://data.nasa.gov.example.org/b", False),
+    ],
+)
+def test_an_account_stays_with_its_host_whatever_the_library_does(address, kept):
+    session = fetch_earthdata.guarded(Careless)()
+    first = requests.Request("GET", "https://data.nasa.gov/a", headers={"Authorization": f"Bearer {SECRET}"}).prepare()
+    response = requests.Response()
+    response.request, response.url = first, first.url
+    onward = first.copy()
+    onward.prepare_url(address, {})
+    session.rebuild_auth(onward, response)
+    assert ("Authorization" in onward.headers) == kept
+    onward.headers["Authorization"] = "Basic of-netrc-for-the-new-host"
+    session.rebuild_auth(onward, response)
+    assert onward.headers["Authorization"].startswith("Basic")
+
+
+def test_the_librarys_sessions_are_guarded(server, earthaccess, tmp_path):
+    def session():
+        made = Careless()
+        made.headers["Authorization"] = f"Bearer {SECRET}"
+        return made
+
+    earthaccess.library.get_requests_https_session = session
+    body, there = HDF5 + b"x", server.address.replace("127.0.0.1", "localhost")
+    earthaccess.found.append(Granule(server.put(f"/p/{l3('20170101')}", body, status(302, Location=f"{there}/signed"))))
+    server.put("/signed", body)
+    noah = replace(PRODUCTS["NLDAS_NOAH0125_H"], url=server.address + "/n/{day:%j}.{hour:02d}.nc", closing=0)
+    for hour in range(24):
+        server.put(f"/n/001.{hour:02d}.nc", body, status(302, Location=f"{there}/signed"))
+    assert get([PRODUCTS["SPL3SMP"], noah], tmp_path, period=(date(2017, 1, 1),) * 2).fetched == 25
+    assert len(server.asked("/signed")) == 25
+    assert all("authorization" not in request.headers for request in server.asked("/signed"))
+
+
 def test_no_account_no_points(giovanni, tmp_path):
     (tmp_path / "home" / ".netrc").unlink()
     with pytest.raises(fetch_errors.MissingCredentials, match=r"~/\.netrc"):
@@ -417,9 +477,24 @@ def test_no_account_no_points(giovanni, tmp_path):
     assert giovanni.log == []
 
 
-def test_a_sign_in_that_answers_with_a_page(giovanni, tmp_path):
-    giovanni.files["/signin"].faults = [page()]
+@pytest.mark.parametrize("answer", [page(), status(200, b'{"message": "Unauthorized"}'), status(200, b'""')])
+def test_a_sign_in_that_answers_with_no_token(giovanni, tmp_path, answer):
+    giovanni.files["/signin"].faults = [answer]
     with pytest.raises(fetch_errors.LoginPage, match="no token"):
+        get([PRODUCTS["NLDAS_NOAH0125_H"]], tmp_path / "data", places=[(35.5, -98.25)])
+    assert not giovanni.asked("/timeseries")
+
+
+@pytest.mark.parametrize(
+    ("code", "error", "words"),
+    [
+        (401, fetch_errors.MissingCredentials, "machine urs.earthdata.nasa.gov"),
+        (403, fetch_errors.LicenceNotAccepted, "approve"),
+    ],
+)
+def test_a_sign_in_that_is_refused_names_the_account_of_earthdata(giovanni, tmp_path, code, error, words):
+    giovanni.files["/signin"].faults = [status(code)]
+    with pytest.raises(error, match=words):
         get([PRODUCTS["NLDAS_NOAH0125_H"]], tmp_path / "data", places=[(35.5, -98.25)])
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 import requests
+import urllib3
 from hypothesis import given
 from hypothesis import strategies as st
 from misbehaving_server import (  # noqa: F401 (fixtures)
@@ -171,10 +172,26 @@ def test_a_host_that_does_not_answer(tmp_path):
         assert "no connection to 127.0.0.1" in str(fails(Job(url, "a"), tmp_path))
 
 
-@pytest.mark.parametrize("answer", [page(), page(b"\n\n  <HTML>Sign in</HTML>")])
-def test_a_login_page_is_no_text_file_either(server, tmp_path, answer):
-    url = server.put("/a.csv", b"1,2\n", *[answer] * 9)
+@pytest.mark.parametrize(
+    "body",
+    [
+        LOGIN_PAGE,
+        b"\n\n  <HTML>Sign in</HTML>",
+        b"\xef\xbb\xbf<!DOCTYPE html><html>Sign in</html>",
+        b'<?xml version="1.0"?><!DOCTYPE html><html>Sign in</html>',
+        b"<!-- of the proxy --><html>Sign in</html>",
+        b'<?xml version="1.0"?><Error><Code>AccessDenied</Code></Error>',
+    ],
+)
+def test_a_login_page_is_no_text_file_either(server, tmp_path, body):
+    url = server.put("/a.csv", b"1,2\n", *[page(body)] * 9)
     assert isinstance(fails(Job(url, "a.csv"), tmp_path), fetch_errors.LoginPage)
+    assert names(tmp_path) == []
+
+
+def test_an_error_in_json_is_no_text_file(server, tmp_path):
+    url = server.put("/a.csv", b"1,2\n", *[other(b'{"message": "Internal server error"}')] * 9)
+    assert isinstance(fails(Job(url, "a.csv"), tmp_path), fetch_errors.WrongContent)
     assert names(tmp_path) == []
 
 
@@ -189,10 +206,7 @@ def test_whatever_the_login_service_says_is_no_data(server, tmp_path, monkeypatc
 @pytest.mark.parametrize("kind", ["text", "hdf5"])
 def test_a_login_page_in_small_pieces(server, tmp_path, kind):
     url = server.put("/a", LOGIN_PAGE.strip(), *[trickle(0.001, 3)] * 2)
-    assert isinstance(
-        fails(Job(url, "a", kind=kind), tmp_path),
-        fetch_errors.LoginPage if kind == "text" else fetch_errors.WrongContent,
-    )
+    assert isinstance(fails(Job(url, "a", kind=kind), tmp_path), fetch_errors.LoginPage)
     assert names(tmp_path) == []
 
 
@@ -212,6 +226,67 @@ def test_a_broken_transfer_goes_on_where_it_broke(server, tmp_path, answer):
     assert server.log[1].headers["range"] == "bytes=150000-"
     assert server.log[1].headers["if-range"] == '"v1"'
     assert outcome.moved == len(BODY)
+
+
+def piece(start, stop, *, told=True):
+    """206 with these bytes, whatever was asked for."""
+
+    def fault(handler, file):
+        body = file.body[start:stop]
+        span = {"Content-Range": f"bytes {start}-{start + len(body) - 1}/{len(file.body)}"} if told else {}
+        handler.head(206, {"Content-Length": len(body), "ETag": file.etag, **span})
+        handler.wfile.write(body)
+
+    return fault
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        [piece(0, 1000)],
+        [piece(0, None)],
+        [short(150_000), piece(160_000, None)],
+        [short(150_000), piece(150_000, None, told=False)],
+        [short(150_000), piece(150_000, 200_000)],
+    ],
+    ids=["unasked", "all of it as a piece", "another piece", "a piece from nowhere", "a smaller piece"],
+)
+def test_a_piece_is_never_taken_for_the_whole(server, tmp_path, answers):
+    fetch(Job(server.put("/a.h5", BODY, *answers), "a.h5", kind="hdf5"), tmp_path)
+    assert (tmp_path / "a.h5").read_bytes() == BODY
+    assert len(server.log) == len(answers) + 1
+
+
+def test_where_nothing_tells_the_end_a_file_needs_a_published_length(server, tmp_path):
+    def until_closed(handler, file):
+        handler.wfile.write(b"HTTP/1.0 200 OK\r\n\r\n" + file.body)
+        handler.cut()
+
+    url = server.put("/a.h5", BODY, *[until_closed] * 9)
+    error = fails(Job(url, "a.h5", kind="hdf5"), tmp_path)
+    assert isinstance(error, fetch_errors.ShortRead) and "how long" in str(error)
+    assert names(tmp_path) == []
+    fetch(Job(url, "a.h5", kind="hdf5", size=len(BODY)), tmp_path)
+    assert (tmp_path / "a.h5").read_bytes() == BODY
+
+
+def test_a_redirection_to_no_address(server, tmp_path):
+    url = server.put("/a.h5", BODY, *[status(302, Location="http://[::S3cr3t")] * 2)
+    error = fails(Job(url, "a.h5", kind="hdf5"), tmp_path)
+    assert isinstance(error, fetch_errors.Refused) and "S3cr3t" not in str(error)
+
+
+def test_a_transfer_spoiled_under_tls_is_tried_again(server, tmp_path, monkeypatch):
+    read, calls = urllib3.HTTPResponse.read1, []
+
+    def once_bad(self, *args, **how):
+        calls.append(1)
+        if len(calls) == 1:
+            raise urllib3.exceptions.SSLError("bad record mac: /a.h5?token=S3cr3t")
+        return read(self, *args, **how)
+
+    monkeypatch.setattr(urllib3.HTTPResponse, "read1", once_bad)
+    assert fetch(Job(server.put("/a.h5", BODY), "a.h5", kind="hdf5"), tmp_path).fetched == 1
 
 
 @pytest.mark.parametrize(
