@@ -62,7 +62,8 @@ def _limits(sim: Floats, obs: Floats, counts: Floats, level: float) -> dict[str,
         part = slice(first, first + COLUMNS_AT_ONCE)
         for name, samples in bootstrap(sim[:, part], obs[:, part], counts).items():
             usable = ~np.isnan(samples).all(0)
-            out[name][part][usable] = np.nanquantile(samples[:, usable], quantiles, axis=0).T
+            if usable.any():  # of no columns at all, NumPy gives quantiles of another shape
+                out[name][part][usable] = np.nanquantile(samples[:, usable], quantiles, axis=0).T
     return out
 
 

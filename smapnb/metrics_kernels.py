@@ -27,7 +27,7 @@ def bias(*, sim: ArrayLike, obs: ArrayLike, axis: int = -1) -> Floats:
     Parameters
     ----------
     sim, obs : array_like
-        Estimate and reference in the same units; shapes that broadcast; NaN is a missing day.
+        Estimate and reference in the same units; shapes that broadcast; NaN or a masked value is a missing day.
     axis : int
         The axis of the days.
 
@@ -80,7 +80,7 @@ def pearson_r(*, sim: ArrayLike, obs: ArrayLike, axis: int = -1) -> Floats:
 
 def matched_days(sim: ArrayLike, obs: ArrayLike) -> tuple[Floats, Floats, NDArray[np.bool_]]:
     """Give both as arrays of one shape, and on which of their days both have a value."""
-    arrays = {"sim": np.asarray(sim, np.float64), "obs": np.asarray(obs, np.float64)}
+    arrays = {name: _with_gaps(values) for name, values in (("sim", sim), ("obs", obs))}
     for name, values in arrays.items():
         infinite = np.isinf(values)
         if infinite.any():
@@ -92,6 +92,13 @@ def matched_days(sim: ArrayLike, obs: ArrayLike) -> tuple[Floats, Floats, NDArra
         shapes = " and ".join(f"{name} {values.shape}" for name, values in arrays.items())
         raise ValueError(f"shapes do not fit: {shapes}") from error
     return wide_sim, wide_obs, ~(np.isnan(wide_sim) | np.isnan(wide_obs))
+
+
+def _with_gaps(values: ArrayLike) -> Floats:
+    # asarray alone would show what stands behind the mask, a fill value as -9999.
+    if isinstance(values, np.ma.MaskedArray):
+        values = values.astype(np.float64).filled(np.nan)
+    return np.asarray(values, np.float64)
 
 
 def mean_over(values: Floats, matched: NDArray[np.bool_], axis: int) -> Floats:

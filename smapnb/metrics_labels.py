@@ -33,6 +33,9 @@ def check_settings(n_boot: int, block: int, level: float) -> None:
 
 def align(sim: xr.DataArray, obs: xr.DataArray, dim: str) -> tuple[xr.DataArray, xr.DataArray]:
     """Give both on their common labels of `dim`; anything else that differs is an error."""
+    for which, x in (("sim", sim), ("obs", obs)):
+        if not isinstance(x, xr.DataArray):
+            raise TypeError(f"{which} is a {type(x).__name__}, not a DataArray; arrays are for the kernels, as rmse")
     labels = f"sim ({sim.name}) and obs ({obs.name})"
     if set(sim.dims) != set(obs.dims) or dim not in sim.dims:
         raise ValueError(f"{labels} have dimensions {sim.dims} and {obs.dims}; both need the same, {dim!r} among them")

@@ -132,6 +132,14 @@ def test_too_few_days_give_nan_without_warning():  # warnings are errors
     assert np.isnan(metrics.pearson_r(sim=np.full(7, 0.1), obs=np.arange(7.0)))
 
 
+def test_masked_values_are_missing_days():
+    """What stands behind a mask, here the fill value, is no value."""
+    sim = np.ma.masked_equal([1, 2, -9999, 5], -9999)
+    assert metrics.bias(sim=sim, obs=[0.0, 2.0, 3.0, 3.0]) == 1.0
+    assert metrics.bias(sim=[0.0, 2.0, 3.0, 3.0], obs=sim) == -1.0
+    assert metrics.count(sim=sim, obs=np.zeros(4)) == 3
+
+
 def test_bad_arrays_are_named():
     with pytest.raises(ValueError, match=r"obs holds an infinite value at index \(1, 0\)"):
         metrics.bias(sim=np.zeros((2, 2)), obs=[[0.0, 0.0], [np.inf, 0.0]])
@@ -233,6 +241,17 @@ def test_labels_units_and_n():
     assert few["n"].values.tolist() == [90, 10, 0]
 
 
+@pytest.mark.parametrize("known", [0, 1, 40])
+def test_a_series_without_a_score_has_no_limits(known):
+    """All missing, a single day, or a constant: nothing to correlate with, in any column."""
+    obs = np.where(np.arange(40) < known, 0.3, NAN)[:, None]
+    got = metrics.evaluate(sim=array(np.random.default_rng(1).random((40, 1))), obs=array(obs), n_boot=20)
+    assert got["n"].item() == known
+    assert np.isnan(got["pearson_r"]).all()
+    assert np.isnan(got["pearson_r_ci"]).all()
+    assert np.isnan(got["rmse_ci"]).all() == (known < 3)
+
+
 def test_lazy_input_gives_the_same():
     generator = np.random.default_rng(7)
     sim, obs = (array(x) for x in generator.random((2, 150, 5)))
@@ -265,6 +284,8 @@ def test_mismatches_are_named():
         metrics.evaluate(sim=one, obs=one.isel(pixel=0, drop=True))
     with pytest.raises(ValueError, match=r"ssm_lstm: labels of 'time' are repeated"):
         metrics.evaluate(sim=xr.concat([one, one], "time"), obs=one)
+    with pytest.raises(TypeError, match="obs is a ndarray, not a DataArray"):
+        metrics.evaluate(sim=one, obs=one.values)
     with pytest.raises(ValueError, match="level=95"):
         metrics.evaluate(sim=one, obs=one, level=95)
 
