@@ -217,8 +217,9 @@ def test_flags_that_went_through_a_float_are_refused():
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_limits_of_the_valid_range_belong_to_it(tmp_path, dtype):
     low, high = np.float32(0.02), np.float32(0.5)
-    inside = [low, np.nextafter(low, np.float32(1)), 0.3, high]
-    outside = [np.nextafter(low, np.float32(0)), np.nextafter(high, np.float32(1)), np.inf]
+    # The second is how a real file holds retrievals that stopped at the limit.
+    inside = [low, np.float32(0.01999998), 0.3, high]
+    outside = [np.float32(0.01999), np.float32(0.50001), np.inf]
     values = [*inside, *outside, -9999, np.nan]
     path = write_l3(tmp_path, "2015-04-01", {"soil_moisture_scav": at_cells(values, -9999, np.float32)})
     with h5py.File(path, "a") as file:
@@ -272,6 +273,13 @@ def test_missing_days_are_counted_gaps(tmp_path, caplog):
         smap.open_l3(tmp_path, start="2017-01-01", end="2017-01-02")
     with pytest.raises(smap.SmapError, match="no day from"):
         smap.open_l3(tmp_path, start="2016-03-01", end="2016-02-01")
+
+
+def test_a_day_is_a_day_at_any_hour(tmp_path):
+    for day, value in (("2015-04-01", 0.1), ("2015-04-02", 0.2), ("2015-04-03", 0.3)):
+        write_l3(tmp_path, day, {"soil_moisture_scav": full(value)})
+    series = smap.open_l3(tmp_path, start="2015-04-01T06:00", end=pd.Timestamp("2015-04-02 18:00"), cells=([80], [200]))
+    np.testing.assert_allclose(series["ssm_smap"].values[:, 0], [0.1, 0.2])
 
 
 def test_the_highest_reprocessing_wins(tmp_path):

@@ -175,6 +175,17 @@ def test_a_turned_file_is_refused(tmp_path, turn):
         smap.open_l3(path)
 
 
+def test_a_turned_file_is_refused_after_a_day_without_a_cell_seen(tmp_path):
+    write_l3(tmp_path, "2015-04-01", {}, seen=np.zeros(SHAPE, bool))
+    path = write_l3(tmp_path, "2015-04-02", {"soil_moisture_scav": code(SHAPE)}, seen=np.ones(SHAPE, bool))
+    with h5py.File(path, "a") as file:
+        group = file["Soil_Moisture_Retrieval_Data_AM"]
+        for name in ("soil_moisture_scav", "EASE_row_index", "EASE_column_index"):
+            group[name][...] = group[name][...][::-1]
+    with pytest.raises(smap.SmapError, match="EASE_row_index is 325 at row 80"):
+        smap.open_l3(tmp_path, cells=CELL)
+
+
 def test_another_shape_is_refused(tmp_path):
     path = granule(tmp_path)
     with h5py.File(path, "a") as file:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -20,6 +21,9 @@ from smapnb.sources._smap_files import SmapError
 
 FILL = -9999.0
 FILL_FLAG = 65534
+# Part of a limit of the valid range by which a value may lie beyond it: retrievals that stop at a limit are stored with
+# rounding, 0.01999998 in a real half orbit where 0.02 is the limit. Without it the driest would be taken away.
+LIMIT_TOLERANCE = 2e-6
 # Seconds of SMAP count from here (J2000); tb_time_utc of the same cells agrees to a millisecond, so that no leap
 # seconds are in them.
 J2000 = np.datetime64("2000-01-01T12:00:00", "ns")
@@ -251,7 +255,7 @@ def _box(region: Region) -> tuple[float, float, float, float] | None:
     return region
 
 
-def scalar(dataset: h5py.Dataset, name: str) -> np.generic | None:
+def scalar(dataset: h5py.Dataset, name: str) -> Any:
     """Attribute of a dataset as a scalar, None if it has none."""
     value = dataset.attrs.get(name)
     return None if value is None else np.asarray(value).ravel()[0]
@@ -277,11 +281,10 @@ def without_fill(dataset: h5py.Dataset, values: NDArray, path: Path) -> tuple[ND
         missing |= values == fill
     outside = np.zeros(values.shape, bool)
     low, high = scalar(dataset, "valid_min"), scalar(dataset, "valid_max")
-    # Limits in the type of the values: 0.02 is a little more in float64 than in float32.
     if low is not None:
-        outside |= values < np.asarray(low).astype(values.dtype)
+        outside |= values < float(low) - abs(float(low)) * LIMIT_TOLERANCE
     if high is not None:
-        outside |= values > np.asarray(high).astype(values.dtype)
+        outside |= values > float(high) + abs(float(high)) * LIMIT_TOLERANCE
     outside &= ~missing
     dtype = np.float64 if values.dtype == np.float64 else np.float32
     return np.where(missing | outside, np.nan, values).astype(dtype), int(outside.sum())

@@ -212,8 +212,8 @@ def _names(quantities: Sequence[str]) -> dict[str, str]:
 def _span(
     groups: dict[pd.Timestamp, list[Granule]], start: Day, end: Day
 ) -> tuple[dict[pd.Timestamp, list[Granule]], pd.DatetimeIndex]:
-    first = pd.Timestamp(start) if start is not None else min(groups).normalize()
-    last = pd.Timestamp(end) if end is not None else max(groups).normalize()
+    first = (pd.Timestamp(start) if start is not None else min(groups)).normalize()
+    last = (pd.Timestamp(end) if end is not None else max(groups)).normalize()
     inside = {stamp: group for stamp, group in groups.items() if first <= stamp.normalize() <= last}
     if not inside:
         raise SmapError(
