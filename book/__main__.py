@@ -7,13 +7,18 @@ Data that are not found are said in one line, never an error; a run that fails i
 from __future__ import annotations
 
 import argparse
+import os
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
+from pathlib import Path
 
 from book.build import ROOT, BookError, build
 from smapnb import fetch
-from smapnb.profile import ProfileError, data_root, load
+from smapnb.profile import ProfileError, data_root, load, run_folder
+
+SHOWN = 6_000  # characters of a failed run's log
 
 
 def missing_data(asked: str) -> str | None:
@@ -25,16 +30,63 @@ def missing_data(asked: str) -> str | None:
     return f"{profile.name} is not run: no {needed} (set SMAPNB_DATA; book/data.md says how to get the data)"
 
 
-def execute(name: str) -> None:
-    """Run the notebooks of one profile in a process of its own.
+def command(asked: str) -> list[str]:
+    """What runs the notebooks of one profile in a process of its own."""
+    return [sys.executable, "-c", "from smapnb.cli import app; app()", "run", asked]
+
+
+def execute(names: dict[str, str]) -> None:
+    """Run the notebooks of some profiles side by side, the first with its progress shown, the others with a log.
+
+    The processors are shared out, unless ``OMP_NUM_THREADS`` says otherwise: two threads do not train twice as fast
+    as one, so that two runs side by side are done earlier than one after the other. The numbers are the same.
+
+    Parameters
+    ----------
+    names : dict
+        Name of each profile and what was asked for, its name or path.
 
     Raises
     ------
     BookError
-        The run failed; its own message stands above.
+        A run failed; the end of what it said stands above. The others have been stopped.
     """
-    command = [sys.executable, "-c", "from smapnb.cli import app; app()", "run", name]
-    if subprocess.run(command, cwd=ROOT, check=False).returncode:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    at_once = min(cores, len(names)) or 1
+    share = {} if at_once == 1 else {"OMP_NUM_THREADS": str(cores // at_once)}
+    environment = {**share, **os.environ}
+    waiting = list(names)
+    running: dict[str, tuple[subprocess.Popen[bytes], Path | None]] = {}
+    try:
+        while waiting or running:
+            while waiting and len(running) < at_once:
+                name = waiting.pop(0)
+                log = None if name == next(iter(names)) else run_folder(name) / "run.log"
+                running[name] = _start(names[name], log, environment), log
+            for name, (process, log) in list(running.items()):
+                if process.poll() is not None:
+                    del running[name]
+                    _finish(name, process.returncode, log)
+            time.sleep(0.2)
+    finally:
+        for process, _ in running.values():
+            process.terminate()
+            process.wait()
+
+
+def _start(asked: str, log: Path | None, environment: dict[str, str]) -> subprocess.Popen[bytes]:
+    if log is None:
+        return subprocess.Popen(command(asked), cwd=ROOT, env=environment)
+    log.parent.mkdir(parents=True, exist_ok=True)
+    print(f"book: {asked} runs as well; its progress is in {log}", file=sys.stderr)
+    with log.open("wb") as written:
+        return subprocess.Popen(command(asked), cwd=ROOT, env=environment, stdout=written, stderr=written)
+
+
+def _finish(name: str, status: int, log: Path | None) -> None:
+    if status and log:
+        print(log.read_text(encoding="utf-8", errors="replace")[-SHOWN:], file=sys.stderr)
+    if status:
         raise BookError(f"smapnb run {name} failed, see above; no book was built")
 
 
@@ -52,12 +104,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         real = any(not load(name, folder=ROOT / "profiles").synthetic for name in profiles)
         if real and not chosen.no_run and (line := fetch.fetch_sample_quietly(data_root())):
             print(f"book: {line}", file=sys.stderr)
-        for name in profiles:
-            lacking = missing_data(name)
-            if lacking:
-                print(f"book: {lacking}", file=sys.stderr)
-            elif not chosen.no_run:
-                execute(name)
+        lacking = {name: missing_data(asked) for name, asked in named.items()}
+        for line in filter(None, lacking.values()):
+            print(f"book: {line}", file=sys.stderr)
+        if not chosen.no_run:
+            execute({name: named[name] for name in reversed(named) if not lacking[name]})
         html = build(profiles, engine=chosen.engine)
     except (BookError, ProfileError) as error:
         print(f"book: {error}", file=sys.stderr)

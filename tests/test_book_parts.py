@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import sys
+import time
 from html import unescape
 from pathlib import Path
 from types import SimpleNamespace
@@ -305,3 +307,54 @@ def test_directives_of_the_book_are_registered():
     config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
     extensions = {path.stem for path in (ROOT / "book" / "_ext").glob("*.py")}
     assert set(config["sphinx"]["local_extensions"]) == extensions
+
+
+MEETS = """
+import os, pathlib, sys, time
+here, mine, other = pathlib.Path(sys.argv[1]), sys.argv[2], sys.argv[3]
+(here / mine).write_text(os.environ.get("OMP_NUM_THREADS", "all"))
+end = time.monotonic() + 20
+while not (here / other).exists():
+    time.sleep(0.02)
+    if time.monotonic() > end: sys.exit("no other came")
+"""
+FAILS = "import sys; print('a cell failed'); sys.exit(1)"
+SLEEPS = "import pathlib, sys, time; time.sleep(20); pathlib.Path(sys.argv[1], 'slept').touch()"
+
+
+def runs_as(monkeypatch, folder, scripts):
+    """Let the run of each profile be a script of a few lines."""
+    monkeypatch.setenv("SMAPNB_RUNS", str(folder / "runs"))
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(make_book, "command", lambda asked: [sys.executable, "-c", *map(str, scripts[asked])])
+
+
+def test_runs_stand_side_by_side_and_share_the_processors(tmp_path, monkeypatch, capfd):
+    scripts = {"twin": [MEETS, tmp_path, "a", "b"], "my/real.yml": [MEETS, tmp_path, "b", "a"]}
+    runs_as(monkeypatch, tmp_path, scripts)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(6)))
+    make_book.execute({"twin": "twin", "real": "my/real.yml"})
+    assert [(tmp_path / name).read_text() for name in "ab"] == ["3", "3"]
+    log = tmp_path / "runs" / "real" / "run.log"
+    assert f"my/real.yml runs as well; its progress is in {log}" in capfd.readouterr().err
+
+
+def test_one_run_has_all_processors_and_one_processor_one_run_at_a_time(tmp_path, monkeypatch):
+    (tmp_path / "there").touch()
+    runs_as(monkeypatch, tmp_path, {name: [MEETS, tmp_path, name, "there"] for name in ("twin", "real")})
+    make_book.execute({"twin": "twin"})
+    assert (tmp_path / "twin").read_text() == "all"
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0})
+    make_book.execute({"twin": "twin", "real": "real"})
+    assert (tmp_path / "real").read_text() == "all"
+    make_book.execute({})
+
+
+def test_a_failed_run_stops_the_other_and_shows_what_it_said(tmp_path, monkeypatch, capfd):
+    runs_as(monkeypatch, tmp_path, {"twin": [SLEEPS, tmp_path], "real": [FAILS]})
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1})
+    began = time.monotonic()
+    with pytest.raises(build.BookError, match="smapnb run real failed, see above"):
+        make_book.execute({"twin": "twin", "real": "real"})
+    assert time.monotonic() - began < 15 and not (tmp_path / "slept").exists()
+    assert "a cell failed" in capfd.readouterr().err
