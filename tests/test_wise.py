@@ -107,6 +107,20 @@ def test_bad_tables_are_named(tmp_path, rows, columns, message):
         _wise_tables.read_units(write(tmp_path / "a.txt", rows, columns))
 
 
+def test_blanks_and_closing_separators_shift_no_column(tmp_path):
+    text = "NEWSUID, SCID, PROP , Layer, SDTO, STPC, CLPC, BULK, TAWC\n"
+    rows = ["WD1, 1, 60, D1, 40, 40, 20, 1.2, 15", "WD1, 2, 40, D1, 10, 50, 40, 1.7, 10"]
+    path, codes = tmp_path / "a.txt", tmp_path / "b.tsv"
+    for end in ("", ","):
+        path.write_text(text + "".join(f"{row}{end}\n" for row in rows))
+        np.testing.assert_allclose(_wise_tables.read_units(path).table.loc["WD1"], [28, 44, 28, 1.4, 13])
+    codes.write_bytes("pixel_vaue \tdescription\tname\n1\tWD1\tGleyé\t\n2\tWD2\tx\t\n".encode("latin-1"))
+    assert _wise_tables.read_codes(codes).to_dict() == {1: "WD1", 2: "WD2"}
+    path.write_text(text + rows[0] + '\nWD1, "2, 40, D1\n')
+    with pytest.raises(WiseError, match=r"a\.txt: damaged"):
+        _wise_tables.read_units(path)
+
+
 def test_what_is_no_table(tmp_path):
     with pytest.raises(FileNotFoundError, match="nowhere"):
         _wise_tables.read_units(tmp_path / "nowhere.txt")

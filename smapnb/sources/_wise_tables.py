@@ -66,16 +66,7 @@ def read_units(path: Path) -> Units:
         lacking = [*([] if unit else [" or ".join(UNIT_COLUMNS)]), *lacking]
         raise WiseError(f"{path}: no column {', '.join(lacking)}; there are {', '.join(header.values())}")
     names = {header[name.upper()]: name for name in (*needed, *optional)} | {unit: "unit"}
-    table = pd.read_csv(
-        path,
-        sep=_separator(path),
-        usecols=list(names),
-        dtype="str",
-        encoding="utf-8-sig",
-        encoding_errors="replace",
-        keep_default_na=False,
-    ).rename(columns=names)
-    table.index += 2  # lines of the file, from 1, with the header
+    table = _texts(path, set(names)).rename(columns=names)
     table = table[table["Layer"].str.strip() == TOPSOIL]
     if table.empty:
         raise WiseError(f"{path}: no row of layer {TOPSOIL}")
@@ -100,8 +91,7 @@ def read_codes(path: Path) -> pd.Series:
     if code is None or name is None:
         lacking = " or ".join(CODE_COLUMNS) if code is None else NAME_COLUMN
         raise WiseError(f"{path}: no column {lacking}; there are {', '.join(header.values())}")
-    table = pd.read_csv(path, sep=_separator(path), dtype="str", encoding="utf-8-sig", keep_default_na=False)
-    table.index += 2
+    table = _texts(path, {code, name})
     codes = _numbers(path, table[code], code)
     for bad, what in ((codes % 1 != 0, "is no whole number"), (codes.duplicated(), "is there twice")):
         if bad.any():
@@ -122,6 +112,25 @@ def _header(path: Path) -> dict[str, str]:
         raise WiseError(f"{path}: a web page in place of data; fetch it anew")
     columns = [column.strip().strip('"') for column in line.rstrip("\r\n").split(_separator(path))]
     return {column.upper(): column for column in columns}
+
+
+def _texts(path: Path, columns: set[str]) -> pd.DataFrame:
+    """Columns by their names without blanks, all cells as text; the index is the line of the file, from 1."""
+    try:
+        table = pd.read_csv(
+            path,
+            sep=_separator(path),
+            usecols=lambda name: name.strip() in columns,
+            index_col=False,  # rows may end with a separator that the header lacks
+            dtype="str",
+            encoding="utf-8-sig",
+            encoding_errors="replace",
+            keep_default_na=False,
+            skipinitialspace=True,
+        )
+    except pd.errors.ParserError as error:
+        raise WiseError(f"{path}: damaged or no table ({error})") from error
+    return table.rename(columns=str.strip).set_axis(table.index + 2)
 
 
 def _separator(path: Path) -> str:
