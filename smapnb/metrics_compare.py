@@ -211,7 +211,8 @@ def _subtract(one: _Scored, two: _Scored, obs: xr.DataArray, dim: str, by: str |
         value, samples = rows[0], np.where(np.isnan(rows[0]), np.nan, rows[1:])
         known = ~np.isnan(samples).all(0)
         limits = np.full((value.size, 2), np.nan)
-        limits[known] = np.nanquantile(samples[:, known], quantiles, axis=0).T
+        if known.any():  # of no columns at all, NumPy gives quantiles of another shape
+            limits[known] = np.nanquantile(samples[:, known], quantiles, axis=0).T
         long_name = f"difference in {LONG_NAMES[name]}"
         out[name] = (place.dims, value.reshape(place.shape), {"long_name": long_name})
         out[f"{name}_ci"] = ((*place.dims, "limit"), limits.reshape(*place.shape, 2))

@@ -97,7 +97,7 @@ def matched_days(sim: ArrayLike, obs: ArrayLike) -> tuple[Floats, Floats, NDArra
 def _with_gaps(values: ArrayLike) -> Floats:
     # asarray alone would show what stands behind the mask, a fill value as -9999.
     if isinstance(values, np.ma.MaskedArray):
-        values = values.astype(np.float64).filled(np.nan)
+        return np.ma.filled(values.astype(np.float64), np.nan)
     return np.asarray(values, np.float64)
 
 

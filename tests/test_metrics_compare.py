@@ -41,6 +41,13 @@ def test_difference_is_that_of_the_scores_on_days_that_all_have(three):
     assert np.isnan(got["rmse_ci"][3]).all() and np.isnan(got["rmse_p"][3]) and got["n"][3] == 0
 
 
+def test_sites_that_nobody_observed_have_no_difference(three):
+    one, two, obs = (array(x[:, 3:]) for x in three)
+    got = metrics.compare(one=one, two=two, obs=obs, n_boot=20)
+    assert got["n"].item() == 0
+    assert all(np.isnan(got[name]).all() for name in ("rmse", "rmse_ci", "rmse_p", "pearson_r_ci"))
+
+
 def test_samples_are_paired_and_the_p_value_is_the_formula(three):
     one, two, obs = three
     got = metrics.compare(one=array(one), two=array(two), obs=array(obs), n_boot=50, block=20, level=0.8, seed=3)
