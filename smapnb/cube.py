@@ -78,7 +78,7 @@ def build(
     identity = _identity(profile.data, folder)
     if _reusable(path, identity):
         return path
-    dataset = described(_open_source(profile.data, folder), {**_provenance(profile), **identity})
+    dataset = described(_read(profile.data, folder), {**_provenance(profile), **identity})
     swap_in(_write(dataset, partial_of(path)), path)
     return path
 
@@ -123,7 +123,7 @@ def append(
         cube_full.clear(partial_of(path))
         return new_block
     folder = _real_folder(profile.data, data_root)
-    dataset = _open_source(profile.data, folder)
+    dataset = _read(profile.data, folder)
     _check_continues(dataset, old, path)
     new = dataset.sel(time=slice(last + pd.Timedelta(days=1), None))
     new = new.drop_vars([name for name, array in new.data_vars.items() if "time" not in array.dims])
@@ -225,6 +225,14 @@ def _real_folder(data: Data, data_root: str | Path | None) -> Path | None:
             "crd.csv): the folder example/SMAP/data of github.com/fkwai/geolearn"
         )
     return folder
+
+
+def _read(data: Data, folder: Path | None) -> xr.Dataset:
+    """`_open_source`; what is wrong with a file becomes the cube's own error."""
+    try:
+        return _open_source(data, folder)
+    except (OSError, ValueError) as error:
+        raise CubeError(str(error)) from error
 
 
 def _open_source(data: Data, folder: Path | None) -> xr.Dataset:

@@ -115,10 +115,13 @@ def test_is_built_anew_when_the_files_differ(root, path):
 
 
 def test_days_that_the_source_lacks(root, path):
-    with pytest.raises(FileNotFoundError, match="no folder of year 2017"):
+    with pytest.raises(CubeError, match="no folder of year 2017"):
         cube.build(make_profile(end="2017-04-01"), path, root)
-    with pytest.raises(FileNotFoundError, match="no folder of year 2014"):
+    with pytest.raises(CubeError, match="no folder of year 2014"):
         cube.build(make_profile(start="2015-03-31"), path, root)
+    (root / "conus412/CONUSv4f1/const/Sand.csv").write_text("0.7\n-9999\nx\n")
+    with pytest.raises(CubeError, match=r"const/Sand.csv, line 3, column 1: 'x' is not a number"):
+        cube.build(make_profile(), path, root)
     with pytest.raises(CubeError, match="no cube"):
         cube.open_cube(path)
 
