@@ -51,6 +51,15 @@ def test_missing_values_and_years_without_target(layout):
     assert open_sample(layout, years=[2015]).attrs["targets_without_file"] == "none"
 
 
+def test_a_target_may_end_early_but_has_no_hole(layout):
+    folder = layout / "CONUSv4f1"
+    days = len((folder / "2016" / "timeStr.csv").read_text().split())
+    (folder / "2016" / "SMAP_AM.csv").write_text("\n".join([",".join(["0.2"] * days)] * 3) + "\n")
+    (folder / "2015" / "SMAP_AM.csv").unlink()
+    with pytest.raises(FileNotFoundError, match=r"no file .*2015/SMAP_AM.csv"):
+        open_sample(layout)
+
+
 def test_years_are_chosen(layout):
     one = open_sample(layout, years=[2016])
     assert str(one["time"].values[0])[:10] == "2016-04-01"
@@ -130,6 +139,12 @@ def test_lost_line_is_named(layout, name, message):
     path = layout / "CONUSv4f1" / name
     path.write_text("\n".join(path.read_text().splitlines()[:-1]) + "\n")
     with pytest.raises(LayoutError, match=message):
+        open_sample(layout)
+
+
+def test_dates_that_are_no_text(layout):
+    (layout / "CONUSv4f1" / "2016" / "timeStr.csv").write_bytes(b"\xff\xfe\n2016-04-02\n")
+    with pytest.raises(LayoutError, match=r"2016/timeStr.csv: 2 dates"):
         open_sample(layout)
 
 

@@ -57,12 +57,12 @@ def open_sample(root: str | Path, years: Sequence[int] | None = None) -> xr.Data
     -------
     xarray.Dataset
         (time, pixel) float32 in the names and units of `smapnb.variables`; missing values are NaN. A target
-        without a file for some year is NaN in that year, which the attribute ``targets_without_file`` says.
+        whose files end before the forcing's is NaN from then on, which the attribute ``targets_without_file`` says.
 
     Raises
     ------
     FileNotFoundError
-        Missing folder, year, or file of a forcing or static variable.
+        Missing folder, year, or file of a variable; of a target, one before its last file.
     LayoutError
         Wrong shape, unparsable number, dates or coordinates that do not fit; file, line and column are named.
     """
@@ -81,7 +81,7 @@ def open_sample(root: str | Path, years: Sequence[int] | None = None) -> xr.Data
             parts = []
             for year, days in times.items():
                 path = folder / str(year) / f"{own}.csv"
-                if row.kind == "target" and not path.exists():
+                if row.kind == "target" and not path.exists() and not _later(path):
                     absent.append(f"{name}: {year}")
                     parts.append(np.full((n_pixels, days.size), np.nan))
                 else:
@@ -181,7 +181,7 @@ def _pixels(path: Path) -> dict[str, tuple]:
 def _dates(folder: Path, year: int) -> pd.DatetimeIndex:
     """Days of one year, which timeStr.csv and time.csv must both hold."""
     days = pd.date_range(f"{year}-04-01", f"{year + 1}-03-31", freq="D", unit="ns")
-    texts = _existing(folder / "timeStr.csv").read_text(encoding="utf-8").split()
+    texts = _existing(folder / "timeStr.csv").read_text(encoding="utf-8", errors="replace").split()
     numbers = _read(folder / "time.csv", (None, 1))[:, 0]
     datenums = (days - pd.Timestamp("1970-01-01")).days.to_numpy() + DATENUM_EPOCH
     for path, found, expected in (
@@ -194,6 +194,12 @@ def _dates(folder: Path, year: int) -> pd.DatetimeIndex:
             if got != want:
                 raise LayoutError(f"{path}, line {line}: {got}, where {want} ({days[line - 1].date()}) is due")
     return days
+
+
+def _later(path: Path) -> list[Path]:
+    """Files of the same name in folders of later years."""
+    years = (p for p in path.parent.parent.iterdir() if p.name.isdigit() and int(p.name) > int(path.parent.name))
+    return [year / path.name for year in years if (year / path.name).exists()]
 
 
 def _existing(path: Path) -> Path:
