@@ -22,6 +22,7 @@ from smapnb.metrics_kernels import (
     bootstrap,
     count,
     pearson_r,
+    percentile_limits,
     resampled_days,
     rmse,
     ubrmse,
@@ -57,13 +58,10 @@ def _limits(sim: Floats, obs: Floats, counts: Floats, level: float) -> dict[str,
     """Percentile limits, each of shape (columns, 2); NaN where no sample has a value."""
     columns = sim.shape[1]
     out = {name: np.full((columns, 2), np.nan) for name in METRICS}
-    quantiles = [(1 - level) / 2, (1 + level) / 2]
     for first in range(0, columns, COLUMNS_AT_ONCE):
         part = slice(first, first + COLUMNS_AT_ONCE)
         for name, samples in bootstrap(sim[:, part], obs[:, part], counts).items():
-            usable = ~np.isnan(samples).all(0)
-            if usable.any():  # of no columns at all, NumPy gives quantiles of another shape
-                out[name][part][usable] = np.nanquantile(samples[:, usable], quantiles, axis=0).T
+            out[name][part] = percentile_limits(samples, level)
     return out
 
 

@@ -15,7 +15,7 @@ import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import false_discovery_control
 
-from smapnb.metrics_kernels import KERNELS, METRICS, Floats, bootstrap, count
+from smapnb.metrics_kernels import KERNELS, METRICS, Floats, bootstrap, count, percentile_limits
 from smapnb.metrics_labels import LIMITS, LONG_NAMES, align, check_settings, draw
 
 COLUMNS_AT_ONCE = 512  # bounds the memory of the bootstrap
@@ -202,17 +202,13 @@ def _subtract(one: _Scored, two: _Scored, obs: xr.DataArray, dim: str, by: str |
         place = xr.DataArray(np.zeros(len(labels)), {by: labels}, [by])
         n, n_two = (_fewest(x, codes, len(labels)) for x in (one.n, two.n))
     out = xr.Dataset({"n": (place.dims, n.reshape(place.shape)), "n_two": (place.dims, n_two.reshape(place.shape))})
-    quantiles = [(1 - level) / 2, (1 + level) / 2]
     for name in one.values:
         # The value as one more sample takes the same way through the groups.
         rows = np.vstack([one.values[name] - two.values[name], one.samples[name] - two.samples[name]])
         if groups is not None:
             rows = _group_means(rows, codes, len(labels))
         value, samples = rows[0], np.where(np.isnan(rows[0]), np.nan, rows[1:])
-        known = ~np.isnan(samples).all(0)
-        limits = np.full((value.size, 2), np.nan)
-        if known.any():  # of no columns at all, NumPy gives quantiles of another shape
-            limits[known] = np.nanquantile(samples[:, known], quantiles, axis=0).T
+        limits = percentile_limits(samples, level)
         long_name = f"difference in {LONG_NAMES[name]}"
         out[name] = (place.dims, value.reshape(place.shape), {"long_name": long_name})
         out[f"{name}_ci"] = ((*place.dims, "limit"), limits.reshape(*place.shape, 2))

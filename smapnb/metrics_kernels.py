@@ -178,4 +178,20 @@ def bootstrap(sim: Floats, obs: Floats, counts: Floats, names: Sequence[str] = M
     return {name: out[name] for name in names}
 
 
+def percentile_limits(samples: Floats, level: float) -> Floats:
+    """Percentile limits of samples (n_boot, columns) that hold a share `level` of them, shape (columns, 2).
+
+    A sample without a value (NaN) does not count; a column of none but those has no limits.
+    """
+    out = np.full((samples.shape[1], 2), np.nan)
+    quantiles = [(1 - level) / 2, (1 + level) / 2]
+    gaps = np.isnan(samples)
+    whole, some = ~gaps.any(0), gaps.any(0) & ~gaps.all(0)
+    if whole.any():  # all columns at once; nanquantile takes one after the other
+        out[whole] = np.quantile(samples[:, whole], quantiles, axis=0).T
+    if some.any():
+        out[some] = np.nanquantile(samples[:, some], quantiles, axis=0).T
+    return out
+
+
 KERNELS: dict[str, Callable[..., Floats]] = {"bias": bias, "rmse": rmse, "ubrmse": ubrmse, "pearson_r": pearson_r}

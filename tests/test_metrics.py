@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy.stats import pearsonr
 
-from smapnb import metrics
+from smapnb import metrics, metrics_kernels
 
 KERNELS = {name: getattr(metrics, name) for name in metrics.METRICS}
 NAN = np.nan
@@ -367,3 +367,14 @@ def test_published_predictions(data_root):
     assert table.loc["pearson_r", "median"] == pytest.approx(0.841, abs=0.015)
     assert table.loc["rmse", "median"] == pytest.approx(0.0332, abs=0.002)
     assert table.loc["ubrmse", "median"] == pytest.approx(0.0294, abs=0.002)
+
+
+def test_percentile_limits_count_no_sample_without_a_value():
+    whole = np.arange(101.0)
+    gaps = np.where(np.arange(101) % 5 == 0, np.arange(101.0), NAN)  # 0, 5, .. 100
+    samples = np.stack([whole, gaps, np.full(101, NAN), whole[::-1] - 50], axis=1)
+    np.testing.assert_allclose(
+        metrics_kernels.percentile_limits(samples, 0.9), [[5, 95], [5, 95], [NAN, NAN], [-45, 45]], rtol=1e-14
+    )
+    assert metrics_kernels.percentile_limits(samples[:, 2:3], 0.9).shape == (1, 2)
+    assert metrics_kernels.percentile_limits(samples[:, :0], 0.9).shape == (0, 2)
