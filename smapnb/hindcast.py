@@ -82,7 +82,7 @@ def run(
     Raises
     ------
     HindcastError
-        A forcing of the checkpoint is not in the cube, the cube has no day of the period, or the checkpoint was trained
+        A forcing of the checkpoint is not in the cube, the cube lacks days of the period, or the checkpoint was trained
         under other settings than the profile's, whose test period it may have seen.
     smapnb.train_checkpoint.TrainingError
         No checkpoint.
@@ -159,6 +159,12 @@ def _days(cube: xr.Dataset, settings: Any) -> tuple[slice, int]:
     first, stop = time.searchsorted(start), time.searchsorted(end, side="right")
     if first == stop:
         raise HindcastError(f"the cube has no day in {settings.start}..{settings.end}")
+    kept = time[int(first) : int(stop)]
+    if kept[0] > start or kept[-1] < end:
+        raise HindcastError(
+            f"the cube holds {kept[0]:%Y-%m-%d}..{kept[-1]:%Y-%m-%d} of the hindcast's "
+            f"{settings.start}..{settings.end} only: build the cube of these settings first"
+        )
     spinup = time.searchsorted(start - np.timedelta64(settings.spinup_days, "D"))
     return slice(int(spinup), int(stop)), int(first - spinup)
 

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import tracemalloc
+from datetime import date
 from pathlib import Path
 
 import dask.array
@@ -65,8 +66,12 @@ def trained_with(folder: Path) -> dict:
         return {"dropout": 0.25}
 
 
-def run(cube, folder: Path, name="hindcast.zarr", source="twin", targets=("surface",), **settings) -> xr.Dataset:
+def run(
+    cube, folder: Path, name="hindcast.zarr", source="twin", targets=("surface",), end=END, **settings
+) -> xr.Dataset:
     profile = make_profile(trained_with(folder), hindcast=settings, source=source, targets=list(targets))
+    ending = profile.hindcast.model_copy(update={"end": date.fromisoformat(end)})
+    profile = profile.model_copy(update={"hindcast": ending})
     return hindcast.run(cube, profile, folder, folder / name, progress=False)
 
 
@@ -98,9 +103,11 @@ def same(a, b, atol=2e-6) -> None:
 @pytest.mark.parametrize(("pixel_block", "time_block"), [(1000, 1000), (4, 50), (1, 366), (11, 1), (3, 7)])
 def test_blocks_do_not_matter(cube, folder, pixel_block, time_block):
     """The same as each network run in one go over the whole record, for blocks that fit and that do not."""
+    end = END
     if time_block < 10:
-        cube = cube.sel(time=slice("2015-06-20", "2015-08-10"))
-    result = run(cube, folder, pixel_block=pixel_block, time_block=time_block, spinup_days=365)
+        end = "2015-08-10"
+        cube = cube.sel(time=slice("2015-06-20", end))
+    result = run(cube, folder, pixel_block=pixel_block, time_block=time_block, spinup_days=365, end=end)
     checkpoint = make_checkpoint(members=2)
     members = [direct(cube, checkpoint, "2015-01-01", member) for member in (0, 1)]
     assert float(abs(members[0] - members[1]).mean()) > 0.01
@@ -327,6 +334,10 @@ def test_a_missing_checkpoint_is_named(cube, folder):
 def test_a_cube_without_the_period_is_refused(cube, folder):
     with pytest.raises(HindcastError, match=r"no day in 2015-07-01\.\.2016-03-31"):
         run(cube.sel(time=slice(None, "2015-06-30")), folder)
+    with pytest.raises(HindcastError, match=r"2015-07-01\.\.2016-03-30 of the hindcast's 2015-07-01\.\.2016-03-31"):
+        run(cube.sel(time=slice(None, "2016-03-30")), folder)
+    with pytest.raises(HindcastError, match=r"holds 2015-07-02\.\.2016-03-31 of"):
+        run(cube.sel(time=slice("2015-07-02", None)), folder)
 
 
 # -- stopped and taken up again ------------------------------------------------------------------------------------
@@ -413,7 +424,7 @@ def rebuilt(cube, folder):
 
 
 def shorter(cube, folder):
-    return cube.sel(time=slice(None, "2016-02-29")), {}
+    return cube.sel(time=slice("2015-05-01", None)), {}
 
 
 def later(cube, folder):
