@@ -12,7 +12,7 @@ import pydantic
 import typer
 import yaml
 
-from smapnb import __version__, fetch, profile, runner
+from smapnb import __version__, fetch, grid, profile, runner
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 fetch_app = typer.Typer(no_args_is_help=True, help="Say what the data take, and get them.")
@@ -65,10 +65,7 @@ def profiles() -> None:
 
 Name = Annotated[str, typer.Argument(metavar="PROFILE", help="Name of a profile, or path of its YAML file.")]
 Parallel = Annotated[int, typer.Option(min=1, max=16, help="Connections at once.")]
-Window = Annotated[bool, typer.Option("--window", help="Windows of the conterminous U.S. where they are offered.")]
-Points = Annotated[
-    Path | None, typer.Option(help="CSV with the columns lat, lon: series there where they are offered.")
-]
+Window = Annotated[bool, typer.Option("--window", help="Windows around the pixels where they are offered.")]
 Assign = Annotated[list[str] | None, typer.Option("-p", metavar="KEY=VALUE", help="Set a profile key, as for run.")]
 
 
@@ -130,15 +127,13 @@ def fetch_plan(
     parallel: Parallel = 4,
     rate: Annotated[float, typer.Option(min=0.001, help="MB/s of one connection.")] = 2.0,
     window: Window = False,
-    points: Points = None,
     assign: Assign = None,
 ) -> None:
     """Print files, bytes, requests and hours, and how to make it smaller; asks no server."""
     with _one_line_errors():
         chosen = profile.load(name, overrides=profile.parse_assignments(assign or []))
         pace = fetch.Pace(parallel=parallel, rate=rate * 1e6)
-        places = fetch.read_places(points) if points else []
-        typer.echo(fetch.describe(chosen, profile.data_root(), pace, window=window, places=places), nl=False)
+        typer.echo(fetch.describe(chosen, profile.data_root(), pace, window=window), nl=False)
 
 
 @fetch_app.command("get")
@@ -146,14 +141,12 @@ def fetch_get(
     name: Name,
     parallel: Parallel = 4,
     window: Window = False,
-    points: Points = None,
     assign: Assign = None,
 ) -> None:
     """Fetch what is missing into the folder of the data; stopped, the same command goes on."""
     with _one_line_errors():
         chosen = profile.load(name, overrides=profile.parse_assignments(assign or []))
-        places = fetch.read_places(points) if points else []
-        asked = fetch.wish(chosen, window=window, places=places)
+        asked = fetch.wish(chosen, window=window)
         done = fetch.get(asked, profile.data_root(), parallel=parallel, say=lambda line: typer.echo(line, err=True))
         typer.echo(f"{done.fetched} files fetched, {done.kept} were there, in {profile.data_root()}")
 
@@ -161,7 +154,8 @@ def fetch_get(
 @contextmanager
 def _one_line_errors(*also: type[Exception]) -> Iterator[None]:
     """Turn what a user can mend into one line on stderr and exit code 1; all else keeps its traceback."""
-    plain: tuple[type[Exception], ...] = (profile.ProfileError, runner.RunError, fetch.FetchError, yaml.YAMLError)
+    plain: tuple[type[Exception], ...] = (profile.ProfileError, runner.RunError, fetch.FetchError, grid.GridError)
+    plain += (yaml.YAMLError,)
     try:
         yield
     except pydantic.ValidationError as error:

@@ -9,27 +9,27 @@ import hashlib
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import date, timedelta
 from pathlib import Path
 
 import pandas as pd
 
+from smapnb import grid, places
 from smapnb.cube_store import CubeError
 from smapnb.profile import Profile
 from smapnb.sources import nldas
 
-# Product -> the folders that fetch gives its files; the first that is there is taken. A test holds them to fetch's.
+# Product -> the folder that fetch gives its files. A test holds them to fetch's.
 FOLDERS = {
-    "SPL3SMP": ("smap/SPL3SMP.009",),
-    "SPL4SMGP": ("smap/SPL4SMGP.008", "smap/SPL4SMGP.008-window"),
-    "FORA": ("nldas/NLDAS_FORA0125_H.2.0",),
-    "NOAH": ("nldas/NLDAS_NOAH0125_H.2.0",),
-    "VIC": ("nldas/NLDAS_VIC0125_H.2.0",),
-    "WISE30sec": ("wise",),
+    "SPL3SMP": "smap/SPL3SMP.009",
+    "SPL4SMGP": "smap/SPL4SMGP.008",
+    "FORA": "nldas/NLDAS_FORA0125_H.2.0",
+    "NOAH": "nldas/NLDAS_NOAH0125_H.2.0",
+    "VIC": "nldas/NLDAS_VIC0125_H.2.0",
+    "WISE30sec": "wise",
 }
 HOURLY = ("FORA", "NOAH", "VIC")
-# What the point service gave; a cell of 9 km holds the centre of no NLDAS cell as a rule.
-POINTS = "nldas_points"
 # First day of SMAP's products, as in fetch's table.
 SMAP_FIRST = "2015-03-31"
 SUFFIXES = {".h5", ".hdf5", ".nc", ".nc4", ".grb", ".grib"}
@@ -42,11 +42,25 @@ ONE_DAY = pd.Timedelta(days=1)
 
 @dataclass(frozen=True)
 class Files:
-    """Files of one product: `by_day` maps a day (that of the name) to its files; of WISE30sec there is no day."""
+    """Files of one product.
+
+    Attributes
+    ----------
+    product : str
+    folder : Path
+    by_day : dict
+        A day (that of the name) to its files.
+    of_cell : dict
+        Of series at points: an NLDAS cell (its place in the flattened grid) to its files.
+    always : tuple of Path
+        Files of no day: soils, and all series at points.
+    """
 
     product: str
     folder: Path
-    by_day: dict[pd.Timestamp, list[Path]]
+    by_day: dict[pd.Timestamp, list[Path]] = field(default_factory=dict)
+    of_cell: dict[int, list[Path]] = field(default_factory=dict)
+    always: tuple[Path, ...] = ()
 
     @classmethod
     def listed(cls, product: str, folder: Path, paths: Iterable[Path]) -> Files:
@@ -58,6 +72,16 @@ class Files:
             if not pd.isna(day):
                 by_day.setdefault(day, []).append(path)
         return cls(product, folder, by_day)
+
+    @classmethod
+    def at_points(cls, product: str, folder: Path, paths: Iterable[Path]) -> Files:
+        """Put replies of the point service to their NLDAS cells, by their names."""
+        of_cell: dict[int, list[Path]] = {}
+        for path in sorted(paths):
+            reply = places.reply_of(path.name)
+            if reply is not None:
+                of_cell.setdefault(reply.cell, []).append(path)
+        return cls(product, folder, of_cell=of_cell, always=tuple(p for own in of_cell.values() for p in own))
 
     def of(self, days: pd.DatetimeIndex) -> list[Path]:
         """Files of these days, in their order; hourly ones with those of the day after, whose hour 00 may belong."""
@@ -85,31 +109,97 @@ def find(profile: Profile, root: Path, products: Sequence[str]) -> dict[str, Fil
     """
     found = {}
     for product in products:
-        folder = next((root / name for name in FOLDERS[product] if (root / name).is_dir()), None)
+        names = folders(profile, product)
+        folder = next((root / name for name in names if (root / name).is_dir()), None)
         if folder is None:
-            due = " or ".join(str(root / name) for name in FOLDERS[product])
-            points = product in HOURLY and (root / POINTS).is_dir()
-            beside = f"; {root / POINTS} holds series at points, of which no cells can be made" if points else ""
-            raise CubeError(f"no folder {due}: {product} is not here; {_how(profile)}{beside}")
-        files = Files.listed(product, folder, _walk(folder) if product != "WISE30sec" else [])
-        start, end = profile.data.start, profile.data.end
-        if product in HOURLY:
-            _check_hours(files, profile)
-        elif product != "WISE30sec" and files.days(start, end).empty:
-            raise CubeError(f"{folder}: no granule of {product} from {start} to {end}; {_how(profile)}")
+            due = " or ".join(str(root / name) for name in names)
+            raise CubeError(f"no folder {due}: {product} is not here; {_how(profile)}{_beside(profile, product, root)}")
+        if product == "WISE30sec":
+            files = Files(product, folder, always=tuple(sorted(p for p in folder.rglob("*") if p.is_file())))
+        elif product in HOURLY and profile.archive.nldas != "grids":
+            files = _series(profile, product, folder)
+        else:
+            files = Files.listed(product, folder, _walk(folder))
+            _check_days(files, profile)
         found[product] = files
     return found
+
+
+def folders(profile: Profile, product: str) -> list[str]:
+    """Folders where the files of a product may lie; the first that is there is taken.
+
+    Granules are what they are; of windows those that were cut for this profile come first, then the large ones.
+    """
+    if product in HOURLY and profile.archive.nldas != "grids":
+        return [places.POINTS]
+    if product != "SPL4SMGP":
+        return [FOLDERS[product]]
+    endings = ["", places.window_suffix(places.box(profile)), places.WINDOW]
+    return [FOLDERS[product] + ending for ending in dict.fromkeys(endings)]
+
+
+def _beside(profile: Profile, product: str, root: Path) -> str:
+    """Say what of a product lies there in the other form."""
+    if product in HOURLY and profile.archive.nldas == "grids" and (root / places.POINTS).is_dir():
+        return f"; {root / places.POINTS} holds series at points: take them by -p data.archive.nldas=centre or covering"
+    if product in HOURLY and (root / FOLDERS[product]).is_dir():
+        return f"; {root / FOLDERS[product]} holds grids: take them by -p data.archive.nldas=grids"
+    return ""
+
+
+def _check_days(files: Files, profile: Profile) -> None:
+    start, end = profile.data.start, profile.data.end
+    if files.product in HOURLY:
+        _check_hours(files, profile)
+    elif files.days(start, end).empty:
+        raise CubeError(f"{files.folder}: no granule of {files.product} from {start} to {end}; {_how(profile)}")
+
+
+def _series(profile: Profile, product: str, folder: Path) -> Files:
+    """List the replies for the NLDAS cells that the profile's pixels take, by their names.
+
+    Raises
+    ------
+    CubeError
+        A series, or days of one, lack.
+    """
+    start, end, cover = profile.data.start, profile.data.end, profile.archive.nldas
+    assert cover != "grids", "asked by find"
+    wanted = places.nldas_cells(places.cells(profile), cover)
+    spans: dict[tuple[str, int], list[tuple[date, date]]] = {}
+    due = [(one.netcdf, cell) for one in nldas.fields_of(product) for cell in wanted.tolist()]
+    wanted_keys, paths = set(due), []
+    for path in folder.iterdir():
+        reply = places.reply_of(path.name)
+        here = reply is not None and reply.product == product and reply.first <= end and reply.last >= start
+        if reply is not None and here and (reply.field, reply.cell) in wanted_keys:
+            paths.append(path)
+            spans.setdefault((reply.field, reply.cell), []).append((reply.first, reply.last))
+    lacking = [key for key in due if not _covered(spans.get(key, []), start, end)]
+    if lacking:
+        lon, lat = grid.nldas_centres(lacking[0][1])
+        raise CubeError(
+            f"{folder}: {len(lacking)} of {len(due)} series of {product} are not here for all days {start}..{end}, the "
+            f"first is {lacking[0][0]} at {lat}N {-lon}W; {_how(profile)}"
+        )
+    return Files.at_points(product, folder, paths)
+
+
+def _covered(spans: list[tuple[date, date]], start: date, end: date) -> bool:
+    """Whether pieces of a series, put together, have every day."""
+    for first, last in sorted(spans):
+        if first > start:
+            return False
+        start = max(start, last + timedelta(days=1))
+    return start > end
 
 
 def digest(found: dict[str, Files], start: object, end: object) -> str:
     """SHA-256 of names, sizes and times of change (whole seconds) of the files of these days: not of terabytes."""
     lines = []
     for product, files in sorted(found.items()):
-        if product == "WISE30sec":
-            paths = sorted(p for p in files.folder.rglob("*") if p.is_file())
-        else:
-            paths = sorted(path for day in files.days(start, end) for path in files.by_day[day])
-        for path in paths:
+        dated = (path for day in files.days(start, end) for path in files.by_day[day])
+        for path in sorted({*files.always, *dated}):
             status = path.stat()
             lines.append(f"{product} {path.relative_to(files.folder)} {status.st_size} {int(status.st_mtime)}")
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()

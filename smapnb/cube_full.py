@@ -22,9 +22,10 @@ import zarr
 from tqdm import tqdm
 
 import smapnb
-from smapnb import cluster, cube_pixels, cube_statics, cube_store, cube_tasks, variables
+from smapnb import cluster, cube_pixels, cube_statics, cube_store, cube_tasks, cube_weather, places, variables
 from smapnb.cube_archive import Files, digest, find
 from smapnb.cube_pixels import Pixels
+from smapnb.cube_store import CubeError
 from smapnb.cube_tasks import Site, Tally, Task
 from smapnb.profile import Profile
 
@@ -146,9 +147,13 @@ def _create(
     """Write coordinates and statics, and lay out the variables of the days without a value."""
     fixed = xr.Dataset()
     if after is None:
-        pixels, counts = cube_pixels.choose(profile, found, root)
-        fixed = cube_statics.read(profile, found, pixels, partial.parent)
+        try:
+            pixels, counts = cube_pixels.choose(profile, found, root)
+            fixed = cube_statics.read(profile, found, pixels, partial.parent)
+        except (ValueError, OSError) as error:  # the readers' own errors are of these kinds
+            raise CubeError(str(error)) from error
         start = pd.Timestamp(profile.data.start)
+        counts |= cube_weather.approximation(profile.archive, pixels.by_grid())
         told: dict[str, Any] = {"pixels": json.dumps(counts), **fixed.attrs}
     else:
         pixels = Pixels.of(after)
@@ -176,18 +181,36 @@ def _create(
 def _tasks(profile: Profile, found: dict[str, Files], partial: Path) -> list[Task]:
     """One task a product and block; none where SMAP had not been launched yet."""
     with xr.open_zarr(partial, consolidated=False) as store:
-        days, held = store.indexes["time"], set(store.data_vars)
-    tasks = []
+        days, held, pixels = store.indexes["time"], set(store.data_vars), Pixels.of(store)
+    tasks = _of_series(profile, found, days, pixels)
     for offset in range(0, days.size, cube_store.TIME_CHUNK):
         block = days[offset : offset + cube_store.TIME_CHUNK]
         for product, names in cube_tasks.VARIABLES.items():
-            if product not in found or not held.intersection(names):
+            if product not in found or found[product].of_cell or not held.intersection(names):
                 continue
             files = found[product]
             paths = tuple(str(path.relative_to(files.folder)) for path in files.of(block))
             if paths:
                 folder = str(files.folder.resolve())
                 tasks.append(Task(product, str(block[0].date()), block.size, offset, folder, paths))
+    return tasks
+
+
+def _of_series(profile: Profile, found: dict[str, Files], days: pd.DatetimeIndex, pixels: Pixels) -> list[Task]:
+    """Where the weather comes in series: one task a product and a chunk's width of pixels, over all days."""
+    tasks: list[Task] = []
+    cover = profile.archive.nldas
+    if cover == "grids":
+        return tasks
+    for first in range(0, pixels.km.size, cube_store.PIXEL_CHUNK):
+        span = first, min(first + cube_store.PIXEL_CHUNK, pixels.km.size)
+        some = pixels.some(slice(*span))
+        for product, files in found.items():
+            if files.of_cell:
+                cells = places.nldas_cells(some.by_grid(), cover)
+                paths = tuple(path.name for cell in cells for path in files.of_cell[int(cell)])
+                folder = str(files.folder.resolve())
+                tasks.append(Task(product, str(days[0].date()), days.size, 0, folder, paths, span))
     return tasks
 
 

@@ -1,5 +1,7 @@
 """Which cells a cube of full size holds: 36 km where SMAP sees enough, one 9 km cell of a few and those under sites.
 
+A cell without weather is none of them: nothing could be trained or hindcast there but by making weather up.
+
 Cells of 36 km come first, each grid's from north to south and west to east.
 """
 
@@ -8,15 +10,17 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-from smapnb import cube_store, grid
+from smapnb import cube_store, cube_weather, grid, places
 from smapnb.cube_archive import SMAP_FIRST, Files
 from smapnb.cube_store import CubeError
+from smapnb.places import Cells, Integers
 from smapnb.profile import Archive, Profile
 from smapnb.sources import core_sites, smap, uscrn
 from smapnb.variables import GRID_KM
@@ -26,8 +30,6 @@ log = logging.getLogger(__name__)
 STATIONS = "uscrn/stations.tsv"
 # Readers of the dense sites that know where their stations stand, by folder.
 OPEN, GULCH, CALVAL = "core_sites", "walnut_gulch", "calval"
-
-Integers = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,14 @@ class Pixels:
         """Rows and columns in one grid."""
         return self.row[self.at(km)], self.col[self.at(km)]
 
+    def by_grid(self) -> dict[int, Cells]:
+        """Rows and columns by size of the grid."""
+        return {int(km): self.cells(int(km)) for km in dict.fromkeys(self.km.tolist())}
+
+    def some(self, span: slice) -> Pixels:
+        """Take some of the pixels."""
+        return Pixels(self.km[span], self.row[span], self.col[span])
+
     def coordinates(self) -> dict[str, tuple[str, NDArray]]:
         """Coordinates of the dimension pixel."""
         lon, lat = np.empty(self.km.size), np.empty(self.km.size)
@@ -60,7 +70,7 @@ class Pixels:
         return {name: ("pixel", values) for name, values in {**numbered, "grid_km": self.km}.items()}
 
 
-def choose(profile: Profile, found: dict[str, Files], root: Path) -> tuple[Pixels, dict[str, int]]:
+def choose(profile: Profile, found: dict[str, Files], root: Path) -> tuple[Pixels, dict[str, Any]]:
     """Choose the cells of a profile's targets.
 
     Parameters
@@ -68,14 +78,14 @@ def choose(profile: Profile, found: dict[str, Files], root: Path) -> tuple[Pixel
     profile : Profile
         Of the source conus.
     found : dict of Files
-        With SPL3SMP for the surface and SPL4SMGP for the root zone.
+        With SPL3SMP for the surface, SPL4SMGP for the root zone, and FORA.
     root : Path
         Folder of the data, where the stations may lie.
 
     Returns
     -------
     Pixels
-    dict of str to int
+    dict
         How many cells were looked at and why some are left out, for the attributes of the cube.
 
     Raises
@@ -83,54 +93,51 @@ def choose(profile: Profile, found: dict[str, Files], root: Path) -> tuple[Pixel
     CubeError
         No cell is left.
     """
-    archive, data = profile.archive, profile.data
-    parts: list[tuple[int, Integers, Integers]] = []
-    counts: dict[str, int] = {}
+    counts: dict[str, Any] = {}
+    asked = places.cells(profile)
+    parts: dict[int, Cells] = {}
     if "surface" in profile.targets:
-        row, col = _observed(archive, found["SPL3SMP"], profile, counts)
-        parts.append((GRID_KM["surface"], row, col))
+        km = GRID_KM["surface"]
+        parts[km] = _observed(asked[km], found["SPL3SMP"], profile, counts)
     if "rootzone" in profile.targets:
-        row, col = _sampled(archive, found["SPL4SMGP"], profile, root, counts)
-        parts.append((GRID_KM["rootzone"], row, col))
-    if data.pixels:
-        parts = [(km, _evenly(row, data.pixels), _evenly(col, data.pixels)) for km, row, col in parts]
-    for km, row, _ in parts:
+        km = GRID_KM["rootzone"]
+        parts[km] = _with_land(_sampled(asked[km], profile, root, counts), found["SPL4SMGP"], profile, counts)
+    parts = cube_weather.those_with(profile, found["FORA"], parts, counts)
+    most = profile.data.pixels
+    if most:
+        parts = {km: (_evenly(row, most), _evenly(col, most)) for km, (row, col) in parts.items()}
+    for km, (row, _) in parts.items():
         counts[f"n_pixels_{km}_km"] = row.size
         if not row.size:
-            raise CubeError(f"no cell of {km} km has SMAP's soil moisture often enough in {data.start}..{data.end}")
-    sizes = np.concatenate([np.full(row.size, km, dtype=np.int64) for km, row, _ in parts])
-    return Pixels(sizes, *(np.concatenate([part[i] for part in parts]) for i in (1, 2))), counts
-
-
-def _box(archive: Archive) -> tuple[float, float, float, float]:
-    return archive.region or grid.CONUS
-
-
-def _window(km: int, box: tuple[float, float, float, float]) -> tuple[Integers, Integers]:
-    rows, cols = grid.EaseGrid(km).window(*box)
-    row, col = np.mgrid[rows, cols].astype(np.int64)
-    return row.ravel(), col.ravel()
+            numbers = ", ".join(f"{name} {n}" for name, n in counts.items() if isinstance(n, int))
+            raise CubeError(f"no cell of {km} km has SMAP's soil moisture often enough, land and weather: {numbers}")
+    sizes = np.concatenate([np.full(row.size, km, dtype=np.int64) for km, (row, _) in parts.items()])
+    return Pixels(sizes, *(np.concatenate([part[i] for part in parts.values()]) for i in (0, 1))), counts
 
 
 def _evenly(values: Integers, most: int) -> Integers:
     return values[np.linspace(0, values.size - 1, min(most, values.size)).round().astype(int)]
 
 
-def _observed(archive: Archive, files: Files, profile: Profile, counts: dict[str, int]) -> tuple[Integers, Integers]:
+def _observed(asked: Cells, files: Files, profile: Profile, counts: dict[str, Any]) -> Cells:
     """Cells of 36 km with a value on more than a part of the days since SMAP began; one without a granule counts."""
-    row, col = _window(GRID_KM["surface"], _box(archive))
+    row, col = asked
+    archive = profile.archive
     days = pd.date_range(max(str(profile.data.start), SMAP_FIRST), profile.data.end)
     seen = np.zeros(row.size, dtype=np.int64)
     for start in range(0, days.size, cube_store.TIME_CHUNK):
         piece = days[start : start + cube_store.TIME_CHUNK]
         if files.of(piece):
-            seen += read_l3(files, archive, (row, col), piece)["ssm_smap"].notnull().sum("time").to_numpy()
+            seen += read_l3(files, archive, asked, piece)["ssm_smap"].notnull().sum("time").to_numpy()
     keep = seen > archive.least_observed * days.size
     counts |= {"n_cells_36_km": row.size, "n_cells_36_km_seldom_observed": int((~keep).sum())}
+    if archive.sites is not None and not keep.all():
+        told = ", ".join(cube_weather.named(GRID_KM["surface"], row[~keep], col[~keep]))
+        log.warning("cells of sites left out, as SMAP saw them on too few of the days: %s", told)
     return row[keep], col[keep]
 
 
-def read_l3(files: Files, archive: Archive, cells: tuple[Integers, Integers], days: pd.DatetimeIndex) -> xr.Dataset:
+def read_l3(files: Files, archive: Archive, cells: Cells, days: pd.DatetimeIndex) -> xr.Dataset:
     """Surface soil moisture at cells of 36 km, as the profile wants it."""
     return smap.open_l3(
         files.of(days),
@@ -143,37 +150,39 @@ def read_l3(files: Files, archive: Archive, cells: tuple[Integers, Integers], da
     )
 
 
-def _sampled(
-    archive: Archive, files: Files, profile: Profile, root: Path, counts: dict[str, int]
-) -> tuple[Integers, Integers]:
-    """Every so manieth row and column of 9 km and the cells under sites, where level 4 has land.
+def _sampled(asked: Cells, profile: Profile, root: Path, counts: dict[str, Any]) -> Cells:
+    """Cells of 9 km that are asked for, and those under stations whose files lie in the folder of the data.
 
-    Rows and columns count from the corner of the whole box, so that a region's cells are some of all.
+    Stations are not looked for where sites are named, nor where the weather comes in series, which were fetched for
+    what is asked for before any station was known.
     """
+    row, col = asked
     km = GRID_KM["rootzone"]
-    box = _box(archive)
-    row, col = _window(km, box)
-    north, west = (axis.start for axis in grid.EaseGrid(km).window(*grid.CONUS))
-    chosen = ((row - north) % archive.every_km9 == 0) & ((col - west) % archive.every_km9 == 0)
-    lon, lat = _places(root)
-    inside = (lon > box[0]) & (lon < box[1]) & (lat > box[2]) & (lat < box[3])
-    n_cols = grid.EaseGrid(km).shape[1]
-    site_row, site_col = grid.EaseGrid(km).cell(lon[inside], lat[inside])
-    under = np.isin(row * n_cols + col, site_row * n_cols + site_col)
-    row, col = row[chosen | under], col[chosen | under]
+    if profile.archive.sites is None and profile.archive.nldas == "grids":
+        all_row, all_col = places.inside(km, places.box(profile))
+        west, east, south, north = places.box(profile)
+        lon, lat = _stations(root)
+        here = (lon > west) & (lon < east) & (lat > south) & (lat < north)
+        n_cols = grid.EaseGrid(km).shape[1]
+        site_row, site_col = places.holding(km, lon[here], lat[here])
+        wanted = np.isin(all_row * n_cols + all_col, [*(site_row * n_cols + site_col), *(row * n_cols + col)])
+        row, col = all_row[wanted], all_col[wanted]
+    counts |= {"n_cells_9_km": row.size, "n_cells_9_km_under_sites_only": row.size - asked[0].size}
+    return row, col
+
+
+def _with_land(cells: Cells, files: Files, profile: Profile, counts: dict[str, Any]) -> Cells:
+    """Those of the cells where level 4 has a value on its first whole day."""
+    row, col = cells
     there = files.days(profile.data.start, profile.data.end)
     full = [day for day in there if len(files.by_day[day]) >= smap.FIELDS_A_DAY] or list(there)
     day = pd.DatetimeIndex(full[:1])
-    land = smap.open_l4(files.of(day), cells=(row, col), minimum=1)["rzsm_smap"].notnull().any("time").to_numpy()
-    counts |= {
-        "n_cells_9_km": row.size,
-        "n_cells_9_km_under_sites_only": int((under & ~chosen).sum()),
-        "n_cells_9_km_without_land": int((~land).sum()),
-    }
+    land = smap.open_l4(files.of(day), cells=cells, minimum=1)["rzsm_smap"].notnull().any("time").to_numpy()
+    counts["n_cells_9_km_without_land"] = int((~land).sum())
     return row[land], col[land]
 
 
-def _places(root: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _stations(root: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Longitudes and latitudes of the stations that lie in the folder of the data."""
     lon, lat = [], []
     if (root / STATIONS).is_file():

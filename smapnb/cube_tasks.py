@@ -4,14 +4,14 @@ Parts of different tasks share no chunk, so that any number of processes may wor
 where it was. A task leaves a note of what it met when its part is written, and no note otherwise.
 
 Memory of a task is that of its block, 366 days x pixels x 4 bytes x variables (0.14 GB for the seven of forcing at
-13,700 pixels), about twice for a moment, and 16 days of the hourly grid.
+13,700 pixels), about twice for a moment, and 16 days of the hourly grid. Where the weather comes in series at points, a
+series is read once: a block is then all days of 256 pixels.
 """
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,23 +21,19 @@ import xarray as xr
 import zarr
 from numpy.typing import NDArray
 
-from smapnb import variables
+from smapnb import cube_weather, variables
 from smapnb.cube_archive import HOURLY, Files
 from smapnb.cube_pixels import Pixels, read_l3
 from smapnb.cube_store import CubeError
 from smapnb.profile import Archive
-from smapnb.sources import nldas, smap
+from smapnb.sources import smap
 
 VARIABLES = {
     "SPL3SMP": ("ssm_smap",),
     "SPL4SMGP": ("rzsm_smap",),
-    "FORA": tuple(variables.names("forcing")),
-    "NOAH": ("ssm_noah", "rzsm_noah"),
-    "VIC": ("ssm_vic", "rzsm_vic"),
+    **cube_weather.VARIABLES,
 }
 GRIDS = {"SPL3SMP": variables.GRID_KM["surface"], "SPL4SMGP": variables.GRID_KM["rootzone"]}
-# Days of the hourly grid that are held at once, before they are brought to the pixels.
-PIECE = 16
 # Whole numbers of the readers' attributes that add up over blocks.
 COUNTS = (
     "n_granules",
@@ -74,6 +70,8 @@ class Task:
         First day, number of days, place of the first day in the store.
     folder, files : str, tuple of str
         Folder of the product, and the block's files in it.
+    pixels : (int, int), optional
+        First pixel and the one behind the last; None: all.
     """
 
     product: str
@@ -82,11 +80,18 @@ class Task:
     offset: int
     folder: str
     files: tuple[str, ...]
+    pixels: tuple[int, int] | None = None
 
     @property
     def note(self) -> str:
         """Name of the note that is there when the task is done."""
-        return f"{self.product}_{self.offset:06d}.json"
+        some = f"_{self.pixels[0]:06d}" if self.pixels else ""
+        return f"{self.product}_{self.offset:06d}{some}.json"
+
+    @property
+    def span(self) -> slice:
+        """Pixels of the block."""
+        return slice(*(self.pixels or (None,)))
 
     @property
     def days(self) -> pd.DatetimeIndex:
@@ -106,7 +111,7 @@ def run(site: Site, task: Task) -> None:
     if not (site.store / "zarr.json").is_file():
         raise CubeError(f"{site.store}: not seen by the worker; it and the data must lie on a disk that all share")
     with xr.open_zarr(site.store, consolidated=False) as store:
-        pixels = Pixels.of(store)
+        pixels = Pixels.of(store.isel(pixel=task.span))
     shape = (task.n_days, pixels.km.size)
     block = {name: np.full(shape, np.nan, np.float32) for name in VARIABLES[task.product]}
     tally = Tally()
@@ -116,7 +121,7 @@ def run(site: Site, task: Task) -> None:
         raise CubeError(f"{task.product} from {task.start}: {error}") from error
     for name, values in block.items():
         array = zarr.open_array(site.store / name, mode="r+")
-        array[task.offset : task.offset + task.n_days] = values
+        array[task.offset : task.offset + task.n_days, task.span] = values
         tally.n_out_of_range[name] = variables.count_out_of_range(xr.DataArray(values), name)
     tally.save(site.notes / task.note)
 
@@ -173,8 +178,14 @@ Block = dict[str, NDArray[np.float32]]
 
 
 def _files(task: Task) -> Files:
-    """Files of the task by their days again."""
-    return Files.listed(task.product, Path(task.folder), [Path(task.folder) / name for name in task.files])
+    """Files of the task by their days again, or by their NLDAS cells."""
+    folder = Path(task.folder)
+    paths = [folder / name for name in task.files]
+    return (
+        Files.listed(task.product, folder, paths)
+        if task.pixels is None
+        else Files.at_points(task.product, folder, paths)
+    )
 
 
 def _smap(archive: Archive, task: Task, pixels: Pixels, block: Block, tally: Tally) -> None:
@@ -195,26 +206,15 @@ def _smap(archive: Archive, task: Task, pixels: Pixels, block: Block, tally: Tal
         values[first:, pixels.at(km)] = dataset[name].to_numpy()
 
 
-OPEN: dict[str, Callable[..., xr.Dataset]] = {
-    "FORA": nldas.open_forcing,
-    "NOAH": nldas.open_noah,
-    "VIC": nldas.open_vic,
-}
-
-
 def _nldas(archive: Archive, task: Task, pixels: Pixels, block: Block, tally: Tally) -> None:
     """Means of the hours at all pixels; each file is read once for both grids."""
-    files = _files(task)
-    for i in range(0, task.n_days, PIECE):
-        days = task.days[i : i + PIECE]
-        span = {"start": str(days[0].date()), "end": str(days[-1].date())}
-        day, hours = archive.nldas_day, archive.min_hours
-        dataset = OPEN[task.product](files.of(days), day=day, min_hours=hours, **span)
-        tally.add(dataset.attrs)
-        for km in np.unique(pixels.km):
-            at_pixels = nldas.to_pixels(dataset, int(km), *pixels.cells(int(km)))
+    for days, datasets, counted in cube_weather.read(archive, _files(task), pixels.by_grid(), task.days):
+        for attrs in counted:
+            tally.add(attrs)
+        at = slice(*task.days.slice_locs(days[0], days[-1]))
+        for km, dataset in datasets.items():
             for name, values in block.items():
-                values[i : i + days.size, pixels.at(int(km))] = at_pixels[name].to_numpy()
+                values[at, pixels.at(km)] = dataset[name].to_numpy()
 
 
 READERS = {"SPL3SMP": _smap, "SPL4SMGP": _smap, **dict.fromkeys(HOURLY, _nldas)}

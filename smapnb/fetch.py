@@ -6,20 +6,20 @@ in them is the readers' business.
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import date
 from functools import cache
 from pathlib import Path
 
 from smapnb import fetch_earthdata as earthdata
 from smapnb import fetch_errors as errors
+from smapnb import places
 from smapnb.fetch_errors import FetchError
 from smapnb.fetch_job import Settings
-from smapnb.fetch_lists import LAST, POINTS_FOLDER, WINDOW_SUFFIX, FileList, Wish, lists
+from smapnb.fetch_lists import LAST, FileList, Wish, lists
 from smapnb.fetch_manifest import NAME, read
 from smapnb.fetch_many import Outcome, fetch_many, free_bytes
-from smapnb.fetch_plan import Pace, Plan, plan, size_text
+from smapnb.fetch_plan import Pace, Plan, Window, plan, size_text
 from smapnb.fetch_plan import text as plan_text
 from smapnb.fetch_products import CONUS, PRODUCTS, SAMPLE, Product, needed
 from smapnb.profile import Profile
@@ -41,97 +41,75 @@ __all__ = [
 # One try, no patience: the book is built without the sample as well.
 IMPATIENT = Settings(tries=1, connect_timeout=5, read_timeout=10, slowest=50_000, slow_for=10)
 QUIET_SECONDS = 300.0
-SAMPLE_PIXELS = 412
 SAMPLE_PERIOD = (date(2015, 4, 1), date(2018, 3, 31))
 
 
-def wish(profile: Profile, *, window: bool = False, places: Sequence[tuple[float, float]] = ()) -> Wish:
-    """Say what a profile needs, over the days of its data.
+def wish(profile: Profile, *, window: bool = False) -> Wish:
+    """Say what a profile needs, over the days of its data; series at points if it takes those.
 
     Parameters
     ----------
     profile : Profile
     window : bool
-        Take windows of the conterminous U.S. instead of whole granules where they are offered.
-    places : sequence of (lat, lon)
-        Take the series at these points instead of grids where they are offered.
+        Take windows around the profile's pixels instead of whole granules where they are offered.
+
+    Raises
+    ------
+    FetchError
+        Series are wanted, and no pixel lies on the NLDAS grid.
     """
-    return Wish(_products(profile), (profile.data.start, profile.data.end), CONUS if window else None, places)
+    period = profile.data.start, profile.data.end
+    if profile.data.archive is None:
+        return Wish(_products(profile), period, CONUS if window else None)
+    points = places.nldas_points(profile)
+    if not points and profile.archive.nldas != "grids":
+        raise FetchError(f"{profile.name}: none of its pixels lies on the NLDAS grid, 125 to 67 W and 25 to 53 N")
+    return Wish(_products(profile), period, _window(profile) if window else None, points)
 
 
-def plan_profile(
-    profile: Profile,
-    pace: Pace | None = None,
-    *,
-    window: bool = False,
-    places: Sequence[tuple[float, float]] = (),
-) -> Plan:
+def plan_profile(profile: Profile, pace: Pace | None = None, *, window: bool = False) -> Plan:
     """Count what a profile takes; nothing is asked of any server.
 
     Parameters
     ----------
     profile : Profile
     pace : Pace, optional
-    window, places
-        As in `wish`. Without places the plan's point lines are for the profile's pixels, or the sample's 412.
+    window
+        As in `wish`.
     """
-    asked = wish(profile, window=window, places=places)
+    asked = wish(profile, window=window)
+    cut, n_points = CONUS, len(asked.places)
+    if profile.data.archive is not None:
+        cut = _window(profile)
+        n_points = n_points or places.nldas_cells(places.cells(profile), "centre").size
     return plan(
         asked.products,
         asked.period,
-        CONUS,
-        points=len(places) or profile.data.pixels or SAMPLE_PIXELS,
+        cut,
+        points=n_points,
         pace=pace,
         as_window=window,
-        as_points=bool(places),
+        as_points=bool(asked.places),
         title=f"{profile.name}, {profile.data.start}..{profile.data.end}",
     )
 
 
-def describe(
-    profile: Profile,
-    root: Path,
-    pace: Pace | None = None,
-    *,
-    window: bool = False,
-    places: Sequence[tuple[float, float]] = (),
-) -> str:
+def _window(profile: Profile) -> Window:
+    """Box of a profile in the order in which archives ask for it."""
+    west, east, south, north = places.box(profile)
+    return west, south, east, north
+
+
+def describe(profile: Profile, root: Path, pace: Pace | None = None, *, window: bool = False) -> str:
     """Put the plan of a profile into words, with the room on the disk that holds `root`."""
     if not _products(profile):
         return f"{profile.name}: nothing to fetch, the twin computes its own world\n"
-    return plan_text(plan_profile(profile, pace, window=window, places=places), free_bytes(root))
+    return plan_text(plan_profile(profile, pace, window=window), free_bytes(root))
 
 
 def _products(profile: Profile) -> list[Product]:
     archive = profile.data.archive
     return needed(profile.data.source, profile.targets, archive.land_models if archive else ())
-
-
-def read_places(path: Path) -> list[tuple[float, float]]:
-    """Read latitudes and longitudes from a CSV file with the columns lat and lon.
-
-    Raises
-    ------
-    FetchError
-        No such file, no such column, or a value that is no latitude or longitude; file and line are named.
-    """
-    try:
-        with path.open(encoding="utf-8", newline="") as stream:
-            rows = list(csv.DictReader(stream))
-    except OSError:
-        raise FetchError(f"{path}: no such file; --points needs a CSV file with the columns lat and lon") from None
-    places = []
-    for line, row in enumerate(rows, start=2):
-        try:
-            lat, lon = float(row["lat"]), float(row["lon"])
-        except (KeyError, TypeError, ValueError):
-            raise FetchError(f"{path}, line {line}: needs numbers in the columns lat and lon") from None
-        if not (-90 <= lat <= 90 and -180 <= lon <= 180):
-            raise FetchError(f"{path}, line {line}: lat {lat}, lon {lon} is no place on Earth")
-        places.append((lat, lon))
-    if not places:
-        raise FetchError(f"{path}: holds no point")
-    return places
 
 
 def get(
@@ -229,9 +207,8 @@ def _check_room(asked: Wish, root: Path) -> None:
 def _top(product: Product, asked: Wish) -> str:
     """Name the folder that holds all of a product's lists."""
     if asked.places and product.point_fields:
-        return POINTS_FOLDER
-    windowed = asked.window is not None and product.collection
-    return product.folder.split("{")[0] + (WINDOW_SUFFIX if windowed else "")
+        return places.POINTS
+    return product.folder.split("{")[0] + (asked.window_suffix if product.collection else "")
 
 
 def _bytes_there(top: Path) -> int:

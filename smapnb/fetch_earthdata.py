@@ -23,6 +23,7 @@ from smapnb.fetch_download import read_text
 from smapnb.fetch_job import Job, Settings
 from smapnb.fetch_plan import PIECE_DAYS, Window, window_cells
 from smapnb.fetch_products import OPENDAP, Product
+from smapnb.places import reply_name
 
 GIOVANNI = "https://api.giovanni.earthdata.nasa.gov"
 TOKEN_HEADER = "authorizationtoken"
@@ -178,7 +179,7 @@ def points(product: Product, places: Sequence[tuple[float, float]], start: date,
                     # The hour 00 of the next day closes the last day.
                     "time": f"{first}T00:00:00/{date.fromordinal(last.toordinal() + 1)}T00:00:00",
                 }
-                path = f"{name}_{field}_{lat:.4f}_{lon:.4f}_{first:%Y%m%d}_{last:%Y%m%d}.csv"
+                path = reply_name(name, field, lat, lon, first, last)
                 n_bytes = ((last - first).days + 1) * 24 * 24
                 jobs.append(
                     Job(

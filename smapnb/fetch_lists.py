@@ -23,13 +23,12 @@ from smapnb.fetch_download import read_text
 from smapnb.fetch_job import Job, Settings
 from smapnb.fetch_plan import Window
 from smapnb.fetch_products import Product, hours
+from smapnb.places import POINTS, window_suffix
 
 STATIONS = "stations.tsv"
 # States and territories of the list that lie outside the conterminous U.S.
 ELSEWHERE = {"AK", "HI", "PR", "VI", "GU", "AS", "MP"}
 LAST = "CONUSv4f1/crd.csv"
-POINTS_FOLDER = "nldas_points"
-WINDOW_SUFFIX = "-window"
 
 
 @dataclass(frozen=True)
@@ -63,6 +62,14 @@ class Wish:
     window: Window | None = None
     places: Sequence[tuple[float, float]] = ()
 
+    @property
+    def window_suffix(self) -> str:
+        """End of the name of a folder that holds its windows; nothing where there are none."""
+        if self.window is None:
+            return ""
+        west, south, east, north = self.window
+        return window_suffix((west, east, south, north))
+
 
 def lists(
     product: Product, wish: Wish, root: Path, settings: Settings, log_in: Callable[[], Any] = earthdata.log_in
@@ -88,7 +95,7 @@ def lists(
     if wish.places and product.point_fields:
         jobs = earthdata.points(product, wish.places, *wish.period)
         if jobs:
-            yield FileList(f"{product.short_name}, points", POINTS_FOLDER, jobs, earthdata.point_sessions(settings))
+            yield FileList(f"{product.short_name}, points", POINTS, jobs, earthdata.point_sessions(settings))
     elif product.archive == "earthdata":
         yield from _catalogued(product, wish, log_in)
     elif product.archive == "gesdisc":
@@ -112,7 +119,7 @@ def _catalogued(product: Product, wish: Wish, log_in: Callable[[], Any]) -> Iter
     folder = product.folder
     if wish.window and product.collection:
         jobs = earthdata.windows(jobs, product, wish.window)
-        title, folder = f"{title}, windows", folder + WINDOW_SUFFIX
+        title, folder = f"{title}, windows", folder + wish.window_suffix
     yield FileList(title, folder, jobs, earthdata.guarded(library.get_requests_https_session))
 
 

@@ -139,8 +139,12 @@ def plan(
         series = _points(product, start, end, points, pace) if points and product.point_fields else None
         taken = (cut if as_window else None) or (series if as_points else None)
         items.append(taken or granules)
-        smaller += [] if taken else [way for way in (cut, series) if way]
+        smaller += [way for way in (cut, series) if way and not taken and _is_less(way, granules)]
     return Plan(title, items, smaller, pace, window)
+
+
+def _is_less(way: Item, granules: Item) -> bool:
+    return way.n_bytes is not None and (granules.n_bytes is None or way.n_bytes < granules.n_bytes)
 
 
 def _granules(product: Product, start: date, end: date, pace: Pace) -> Item:
@@ -175,7 +179,7 @@ def _points(product: Product, start: date, end: date, points: int, pace: Pace) -
     requests = points * fields * ceil(n_days / PIECE_DAYS)
     n_bytes = points * fields * n_days * 24 * POINT_LINE
     first, last = covered or (None, None)
-    note = f"{points} points x {fields} variables by the Giovanni service"
+    note = f"{points} points x {fields} variables by the Giovanni service, {POINT_SECONDS:g} s a request (assumed)"
     return Item(
         product, "points", first, last, requests, requests, n_bytes, pace.hours(requests, n_bytes, POINT_SECONDS), note
     )
@@ -209,6 +213,12 @@ def size_text(n_bytes: float | None) -> str:
     return f"{n_bytes:.3g} TB"
 
 
+# What to type for a smaller way.
+WAYS = {"window": "--window", "points": "-p data.archive.nldas=centre"}
+ELSE = (
+    "a shorter period: -p data.start=... -p data.end=...",
+    "fewer pixels: -p data.archive.region=[WEST,EAST,SOUTH,NORTH], or data.archive.sites=FILE.csv (columns lat, lon)",
+)
 HEAD = ("product", "version", "from", "to", "files", "bytes", "requests", "hours")
 
 
@@ -240,10 +250,10 @@ def text(done: Plan, free: int | None = None) -> str:
         lines += ["", "How to make it smaller:"]
         lines += [
             f"  {i.product.short_name} as {i.how}: {size_text(i.n_bytes)}, {i.requests} requests, "
-            f"{_hours(i.hours)} h: {i.note} ({'--window' if i.how == 'window' else '--points FILE'})"
+            f"{_hours(i.hours)} h: {i.note} ({WAYS[i.how]})"
             for i in done.smaller
         ]
-        lines += ["  a shorter period: -p data.start=... -p data.end=..."]
+        lines += [f"  {line}" for line in ELSE]
     needs = sorted({item.product.archive for item in done.items} & {"earthdata", "gesdisc"})
     if needs:
         lines += ["", "Before the first download:", f"  {HOW_TO_LOG_IN}"]

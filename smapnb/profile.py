@@ -5,6 +5,7 @@ It reads and checks YAML and dotted overrides and says where data and results li
 
 from __future__ import annotations
 
+import csv
 import os
 from datetime import date
 from pathlib import Path
@@ -43,6 +44,13 @@ class Period(_Section):
         return self
 
 
+class Place(_Section):
+    """A place on Earth, degrees."""
+
+    lat: Annotated[float, Field(ge=-90, le=90)]
+    lon: Annotated[float, Field(ge=-180, le=180)]
+
+
 class Archive(_Section):
     """How the agencies' files become a cube; the defaults are those of Fang, Pan & Shen (2019) and their scripts."""
 
@@ -57,10 +65,24 @@ class Archive(_Section):
     region: tuple[float, float, float, float] | None = Field(
         default=None, description="west, east, south, north in degrees; none: the authors' box of the conterminous U.S."
     )
+    sites: list[Place] | None = Field(
+        default=None,
+        min_length=1,
+        description="the pixels are the cells that hold these places, not a region's",
+    )
+    nldas: Literal["grids", "centre", "covering"] = Field(
+        default="grids", description="hourly grids; or series of the cell at a pixel's centre, or of all cells over it"
+    )
     every_km9: Positive = Field(
         default=4, description="of the 9 km cells every so manieth row and column, and sites' cells"
     )
     least_observed: Fraction = Field(default=LEAST_OBSERVED, description="36 km cells need SMAP on more of the days")
+
+    @model_validator(mode="after")
+    def _one_choice_of_places(self) -> Self:
+        if self.sites is not None and self.region is not None:
+            raise ValueError("name either region or sites")
+        return self
 
 
 class Data(Period):
@@ -77,6 +99,8 @@ class Data(Period):
             raise ValueError(f"the section archive belongs to the source conus, not to {self.source}")
         if self.source == "conus" and self.archive is None:
             self.archive = Archive()
+        if self.archive is not None and self.archive.nldas != "grids" and self.pixels is not None:
+            raise ValueError("series are fetched for every pixel that is asked for: name sites instead of pixels")
         return self
 
     @model_serializer(mode="wrap")
@@ -274,12 +298,14 @@ def load(profile: str | Path, overrides: dict[str, Any] | None = None, folder: P
     profile : str or Path
         Name or path.
     overrides : dict, optional
-        Dotted key to value, as ``{"training.epochs": 5}``; text values are read as YAML.
+        Dotted key to value, as ``{"training.epochs": 5}``; text values are read as YAML. In place of a list
+        ``data.archive.sites`` may name a CSV file with columns lat and lon, in the profile's folder if not by its full
+        path; the list is read from it.
 
     Raises
     ------
     ProfileError
-        No such file, or not a mapping.
+        No such file, or not a mapping; a file of sites that cannot be read.
     pydantic.ValidationError
         Unknown key or a value that does not fit; the message names the key.
     """
@@ -292,7 +318,35 @@ def load(profile: str | Path, overrides: dict[str, Any] | None = None, folder: P
         raise ProfileError(f"{path}: not a mapping of keys to values")
     for dotted, value in (overrides or {}).items():
         set_dotted(values, dotted, _read_value(dotted, value) if isinstance(value, str) else value)
+    archive = (values.get("data") or {}).get("archive") or {}
+    if isinstance(archive.get("sites"), str):
+        archive["sites"] = read_places(path.parent / archive["sites"])
     return Profile.model_validate(values)
+
+
+def read_places(path: Path) -> list[dict[str, float]]:
+    """Read places from a CSV file with the columns lat and lon.
+
+    Raises
+    ------
+    ProfileError
+        No such file, no such column, or a value that is no latitude or longitude; file and line are named.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            rows = list(csv.DictReader(stream))
+    except (OSError, ValueError) as error:
+        raise ProfileError(f"{path}: cannot be read ({error}); it must be a CSV file with columns lat, lon") from None
+    places = []
+    for line, row in enumerate(rows, start=2):
+        try:
+            places.append({name: float(row[name]) for name in ("lat", "lon")})
+            Place.model_validate(places[-1])
+        except (KeyError, TypeError, ValueError):
+            raise ProfileError(f"{path}, line {line}: no place in degrees in the columns lat and lon: {row}") from None
+    if not places:
+        raise ProfileError(f"{path}: holds no place")
+    return places
 
 
 def _read_value(dotted: str, text: str) -> Any:

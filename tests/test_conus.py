@@ -20,7 +20,7 @@ import xarray as xr
 from smapnb import cube, cube_archive, cube_full, cube_statics, cube_store, fetch, grid, variables
 from smapnb.cluster import ClusterError
 from smapnb.cube import CubeError
-from smapnb.fetch_lists import POINTS_FOLDER, WINDOW_SUFFIX
+from smapnb.places import POINTS
 from smapnb.profile import Profile
 
 pytest.importorskip("rasterio", reason="ISRIC's soils need the extra soils")
@@ -413,8 +413,8 @@ def test_a_missing_product(files, tmp_path, folder, product):
     with pytest.raises(CubeError, match=rf"{folder.split('-')[0]}.*: {product} is not here; .*smapnb fetch get tiny"):
         build(make_profile(), tmp_path / "cube.zarr", tmp_path / "data")
     assert not (tmp_path / "cube.zarr.partial").exists()
-    (tmp_path / "data" / POINTS_FOLDER).mkdir()
-    beside = "holds series at points, of which no cells can be made" if product in cube_archive.HOURLY else "not here"
+    (tmp_path / "data" / POINTS).mkdir()
+    beside = "holds series at points: take them by" if product in cube_archive.HOURLY else "not here"
     with pytest.raises(CubeError, match=beside):
         build(make_profile(), tmp_path / "cube.zarr", tmp_path / "data")
 
@@ -467,11 +467,10 @@ def test_a_damaged_archive_of_soils(root, tmp_path):
 
 def test_folders_are_those_of_fetch():
     short = {"FORA": "NLDAS_FORA0125_H", "NOAH": "NLDAS_NOAH0125_H", "VIC": "NLDAS_VIC0125_H"}
-    for product, folders in cube_archive.FOLDERS.items():
+    for product, folder in cube_archive.FOLDERS.items():
         theirs = fetch.PRODUCTS[short.get(product, product)]
-        own = theirs.folder.split("/{")[0]
-        windows = (own + WINDOW_SUFFIX,) if theirs.collection else ()
-        assert folders == (own, *windows), product
+        assert folder == theirs.folder.split("/{")[0], product
+        assert (len(cube_archive.folders(make_profile(), product)) > 1) == bool(theirs.collection)
     assert {str(fetch.PRODUCTS[name].start) for name in ("SPL3SMP", "SPL4SMGP")} == {cube_archive.SMAP_FIRST}
 
 
@@ -479,7 +478,7 @@ def test_folders_are_those_of_fetch():
 def test_fetch_gets_all_that_the_cube_needs(targets):
     profile = make_profile(targets=targets)
     fetched = {product.folder.split("/{")[0] for product in fetch.wish(profile).products}
-    assert {cube_archive.FOLDERS[product][0] for product in cube_full.products(profile)} <= fetched
+    assert {cube_archive.FOLDERS[product] for product in cube_full.products(profile)} <= fetched
 
 
 def test_profiles_refuse_what_does_not_fit():

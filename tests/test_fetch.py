@@ -23,7 +23,7 @@ from misbehaving_server import (  # noqa: F401
 )
 from typer.testing import CliRunner
 
-from smapnb import cli, fetch, fetch_earthdata, fetch_errors, fetch_lists, fetch_products
+from smapnb import cli, fetch, fetch_earthdata, fetch_errors, fetch_lists, fetch_products, profile
 from smapnb.fetch_job import Job, Settings
 from smapnb.fetch_lists import Wish
 from smapnb.fetch_products import PRODUCTS, SAMPLE
@@ -505,28 +505,36 @@ def test_long_series_are_asked_for_in_pieces():
     assert (pieces[0][1] - pieces[0][0]).days == 9999
 
 
-@pytest.mark.parametrize(
-    ("body", "words"),
-    [
-        ("lat,lon\n35,-98\nx,1\n", "line 3"),
-        ("latitude,lon\n35,-98\n", "line 2"),
-        ("lat,lon\n95,0\n", "no place on Earth"),
-        ("lat,lon\n", "holds no point"),
-        (None, "no such file"),
-    ],
-)
-def test_files_of_points_that_do_not_hold(tmp_path, body, words):
-    path = tmp_path / "sites.csv"
-    if body is not None:
-        path.write_text(body)
-    with pytest.raises(fetch_errors.FetchError, match=words):
-        fetch.read_places(path)
+def test_a_profile_names_its_points_and_windows(monkeypatch, tmp_path):
+    """Two sites in one cell of 36 km at 98.776W 35.335N: by 35.3125N 98.8125W; windows and series for no more."""
+    (tmp_path / "sites.csv").write_text("name,lon,lat\na,-98.6,35.38\nb,-98.9,35.2\n")
+    chosen = {"data.archive.sites": str(tmp_path / "sites.csv"), "data.archive.nldas": "centre"}
+    surface = fetch.wish(profile.load("conus", chosen | {"targets": ["surface"]}), window=True)
+    assert surface.places == [(35.3125, -98.8125)]
+    # Of 9 km the site a is in (341, 871), by section 1 of the grid's definition; b is 0.3 degrees west, 0.18 south.
+    rootzone = fetch.wish(profile.load("conus", chosen | {"targets": ["rootzone"]}), window=True)
+    assert rootzone.window_suffix == "-window-341-343-868-871"
+    assert len(rootzone.places) == 2
+    every = fetch.wish(profile.load("conus", chosen | {"targets": ["surface"], "data.archive.nldas": "covering"}))
+    assert len(every.places) in {12, 16} and every.window is None
+    assert fetch.wish(profile.load("conus"), window=True).window_suffix == "-window"
+    assert fetch.wish(profile.load("conus")).window_suffix == ""
 
 
-def test_points_of_a_file(tmp_path):
-    path = tmp_path / "sites.csv"
-    path.write_text("name,lon,lat\na,-98.5,35\n")
-    assert fetch.read_places(path) == [(35.0, -98.5)]
+def test_the_plan_of_a_few_sites(tmp_path, monkeypatch):
+    """7 + 2 + 2 variables at one cell in one piece each; windows of one cell; granules of level 3 are whole."""
+    monkeypatch.setenv("SMAPNB_DATA", str(tmp_path))
+    sites = ["-p", "data.archive.sites=[{lat: 35.38, lon: -98.6}]", "-p", "data.archive.nldas=centre"]
+    plan = ["fetch", "plan", "conus", "--window", *sites, "-p", "targets=[rootzone]"]
+    done = CliRunner().invoke(cli.app, plan, catch_exceptions=False)
+    lines = {line.split()[0]: line.split() for line in done.stdout.splitlines() if line}
+    assert lines["NLDAS_FORA0125_H"][1:6] == ["(points)", "2.0", "2000-01-01", "2018-12-31", "7"]
+    assert [lines[f"NLDAS_{model}0125_H"][5] for model in ("NOAH", "VIC")] == ["2", "2"]
+    assert lines["SPL4SMGP"][1] == "(window)" and lines["SPL4SMGP"][6:8] == ["43.9", "kB"]  # 10976 times 4 bytes
+    assert "data.archive.nldas" not in done.stdout
+    east = ["-p", "data.archive.sites=[{lat: 45.2, lon: -66.3}]", "-p", "data.archive.nldas=centre"]
+    done = CliRunner().invoke(cli.app, ["fetch", "plan", "conus", *east])
+    assert done.exit_code == 1 and "none of its pixels lies on the NLDAS grid" in done.stderr
 
 
 # Stations, soils
@@ -630,8 +638,9 @@ def test_what_can_be_had_is_had(server, tmp_path):
     [
         (["fetch", "plan", "nothing"], ["no profile 'nothing'"]),
         (["fetch", "plan", "conus412", "-p", "data.start=2016-13-01"], ["data.start"]),
-        (["fetch", "plan", "conus412", "--points", "absent.csv"], ["absent.csv", "lat and lon"]),
-        (["fetch", "get", "conus412", "--points", "absent.csv"], ["absent.csv"]),
+        (["fetch", "plan", "conus", "-p", "data.archive.sites=absent.csv"], ["absent.csv", "columns lat, lon"]),
+        (["fetch", "get", "conus", "-p", "data.archive.sites=absent.csv"], ["absent.csv"]),
+        (["fetch", "plan", "conus", "-p", "data.archive.region=[-100.1,-100,35,35.01]"], ["no cell of", "-100.1"]),
     ],
 )
 def test_user_errors_are_one_line(arguments, words):

@@ -130,10 +130,25 @@ def test_the_text_says_all_of_it():
     said = text(plan(needed("conus", ["surface", "rootzone"]), (date(2000, 1, 1), date(2018, 12, 31)), CONUS, points=9))
     for name in ("SPL3SMP", "SPL4SMGP", "NLDAS_FORA0125_H", "NLDAS_NOAH0125_H", "NLDAS_VIC0125_H"):
         assert re.search(rf"^{name} .*\d", said, re.MULTILINE), name
-    for words in ("USCRN daily01", "WISE30sec", "--window", "--points FILE", "Giovanni", "OPeNDAP (DAP4)", "~/.netrc"):
+    for words in (
+        "USCRN daily01",
+        "WISE30sec",
+        "--window",
+        "archive.nldas=centre",
+        "Giovanni",
+        "OPeNDAP (DAP4)",
+        "~/.netrc",
+    ):
         assert words in said
     assert "NASA GESDISC DATA ARCHIVE" in said
     assert max(map(len, said.splitlines())) < 260
+
+
+def test_a_way_that_is_no_smaller_is_not_told():
+    """A year of FORA at 20,000 points is 20,000 x 7 x 366 x 24 lines, 29.5 GB; as grids 14.3 GB."""
+    year = (date(2016, 1, 1), date(2016, 12, 31))
+    assert [item.how for item in plan([FORA], year, points=400).smaller] == ["points"]
+    assert plan([FORA], year, points=20_000).smaller == []
 
 
 @pytest.mark.parametrize(

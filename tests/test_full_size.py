@@ -25,7 +25,7 @@ import yaml
 from misbehaving_server import Server, loopback_only, short, status  # noqa: F401
 from typer.testing import CliRunner
 
-from smapnb import cli, cube, fetch_earthdata, fetch_lists, fetch_products, hindcast
+from smapnb import cli, cube, fetch_earthdata, fetch_products, hindcast, places
 from smapnb.train_checkpoint import CHECKPOINT, Checkpoint
 
 pytestmark = [pytest.mark.slow, pytest.mark.full_size]
@@ -219,7 +219,7 @@ def test_fetched_files_are_those_of_the_archives(archives, fetched):
     )
     manifest = json.loads((fetched / "smap/SPL3SMP.009/fetch-manifest.json").read_text())
     assert len(manifest["files"]) == 7
-    assert (fetched / f"smap/SPL4SMGP.008{fetch_lists.WINDOW_SUFFIX}/2016").is_dir()
+    assert (fetched / f"smap/SPL4SMGP.008{places.WINDOW}/2016").is_dir()
 
 
 def test_the_cube_has_every_cell_with_land_and_no_other(data):

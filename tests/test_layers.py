@@ -23,8 +23,10 @@ TABLE: dict[str, set[str]] = {
     "plot": {"variables"},
     "claims": {"variables", "tables"},
     "sources": {"variables", "grid"},
-    "fetch": {"profile", "grid"},
-    "cube": {"cluster", "sources", "grid", "variables", "profile"},
+    # Which cells a profile asks for: what is fetched, and what the cube is made of.
+    "places": {"profile", "grid", "variables"},
+    "fetch": {"profile", "grid", "places"},
+    "cube": {"cluster", "sources", "grid", "variables", "profile", "places"},
     # Made like the cube, of what stands in the ground.
     "stations": {"sources", "grid", "variables", "profile", "insitu", "rules"},
     "batch": {"variables", "rules"},

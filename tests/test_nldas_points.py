@@ -5,7 +5,9 @@ import re
 
 import numpy as np
 import pandas as pd
+import pyproj
 import pytest
+from conus_archive import by_area
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -132,17 +134,72 @@ def test_pieces_of_one_series_are_joined(tmp_path):
         nldas.open_points(tmp_path)
 
 
-def test_points_become_pixels(tmp_path):
-    """Two NLDAS cells in one cell of 36 km, one in another; a gap in one of the two takes the day."""
-    write(tmp_path, "2016-01-01", [280.0] * 48, lat=38.9375, lon=-94.6875)
-    write(tmp_path, "2016-01-01", [290.0] * 24 + [-9999] * 24, lat=38.9375, lon=-94.5625)
-    write(tmp_path, "2016-01-01", [300.0] * 24, lat=35.0625, lon=-100.0625)
-    data = nldas.open_points(tmp_path, km=36)
-    rows, cols = EaseGrid(36).cell([-94.6875, -100.0625], [38.9375, 35.0625])
-    assert EaseGrid(36).cell(-94.5625, 38.9375) == (rows[0], cols[0])
-    assert data["row"].to_numpy().tolist() == rows.tolist() and data["col"].to_numpy().tolist() == cols.tolist()
-    assert data["points"].to_numpy().tolist() == [2, 1]
-    np.testing.assert_array_equal(data["air_temperature"], [[285, 300], [np.nan, np.nan]])
+def test_the_series_at_the_centre_stands_for_the_pixel(tmp_path):
+    """By PROJ, cells of 36 km have their centres at 98.776W and 66.660W, 35.335N; NLDAS ends at 67W."""
+    edge, size = np.array([-17367530.4451615, 7314540.8306386]), 36032.220840584
+    lonlat = pyproj.Transformer.from_crs("EPSG:6933", "EPSG:4326", always_xy=True).transform
+    for col, due in ((217, (-98.776, 35.335)), (303, (-66.660, 35.335))):
+        assert lonlat(*(edge + size * np.array([col + 0.5, -85.5]))) == pytest.approx(due, abs=5e-4)
+    write(tmp_path, "2016-01-01", [280.0] * 48, lat=35.3125, lon=-98.8125)
+    write(tmp_path, "2016-01-01", [290.0] * 48, lat=35.4375, lon=-98.8125)
+    write(tmp_path, "2016-01-01", [300.0] * 48, lat=35.3125, lon=-98.6875)
+    data = nldas.open_points(tmp_path, cells=(36, [85, 85], [217, 303]))
+    assert data["row"].to_numpy().tolist() == [85, 85] and data["col"].to_numpy().tolist() == [217, 303]
+    np.testing.assert_array_equal(data["air_temperature"], [[280, np.nan]] * 2)
+    assert data.attrs["cover"] == "centre" and data.attrs["hours_missing"] == 0
+    with pytest.raises(NldasError, match=r"air_temperature: 1 of 1 NLDAS cells have no series, .* 40\.0625N 98\.8125W"):
+        nldas.open_points(tmp_path, cells=(9, *EaseGrid(9).cell([-98.8125], [40.0625])))
+    only_east = nldas.open_points(tmp_path, cells=(36, [85], [303]))
+    assert only_east["air_temperature"].isnull().all()
+
+
+def test_all_series_over_a_pixel_are_weighted_by_area(tmp_path):
+    """By overlaps on the sphere; of 16 cells or 12 over the pixel a fifth may be missing, and no more."""
+    row, col = 85, 217
+    west, south, east, north = EaseGrid(36).bounds_degrees(row, col)
+    lat = 25.0625 + 0.125 * np.arange(224)
+    lon = -124.9375 + 0.125 * np.arange(464)
+    over = [(lat - 0.0625 < north) & (lat + 0.0625 > south), (lon - 0.0625 < east) & (lon + 0.0625 > west)]
+    places = [(y, x) for y in lat[over[0]] for x in lon[over[1]]]
+    values = np.zeros((lat.size, lon.size))
+    for n, (y, x) in enumerate(places):
+        hours = [270.0 + n * n % 37] * 24
+        values[lat == y, lon == x] = hours[0]
+        write(tmp_path, "2016-01-01", hours + (hours if n >= len(places) // 5 else [-9999] * 24), lat=y, lon=x)
+    data = nldas.open_points(tmp_path, cells=(36, [row], [col]), cover="covering", start="2016-01-01", end="2016-01-02")
+    due = by_area(values, lat - 0.0625, lon - 0.0625, 0.125, row, col, 36)
+    found = data["air_temperature"].to_numpy()[:, 0]
+    assert found[0] == pytest.approx(due, abs=0.02)  # sphere and ellipsoid differ by so much
+    assert np.isfinite(found[1]) and abs(found[1] - found[0]) > 0.1
+    n, gone = len(places), len(places) // 5
+    assert n in (12, 16) and data.attrs["hours_missing"] == 24 * gone
+    y, x = places[gone]
+    path = tmp_path / f"FORA_Tair_{y}_{x}_2016010100.csv"
+    path.unlink()
+    write(tmp_path, "2016-01-01", [280.0] * 24 + [-9999] * 24, lat=y, lon=x)
+    data = nldas.open_points(tmp_path, cells=(36, [row], [col]), cover="covering")
+    assert np.isnan(data["air_temperature"][1, 0])
+    path.unlink()
+    with pytest.raises(NldasError, match=f"air_temperature: 1 of {n} NLDAS cells have no series"):
+        nldas.open_points(tmp_path, cells=(36, [row], [col]), cover="covering")
+
+
+def test_days_that_are_asked_for_must_have_their_hours(tmp_path):
+    path = write(tmp_path, "2016-01-01", [*range(23), -9999, *range(48)])
+    half = nldas.open_points(tmp_path, start="2016-01-02", end="2016-01-03", day="author")
+    assert half["air_temperature"][:, 0].to_numpy().tolist() == [11.5, 35.5]
+    assert np.isnan(nldas.open_points(tmp_path, start="2016-01-01", end="2016-01-01")["air_temperature"][0, 0])
+    for days, message in (
+        (("2016-01-01", "2016-01-04"), "1 of 4 days have fewer than 24 hours of air_temperature, .* 2016-01-04 with 0"),
+        (("2015-12-31", "2016-01-01"), "1 of 2 days .* the first is 2015-12-31 with 0"),
+    ):
+        with pytest.raises(NldasError, match=f"{re.escape(path.name)}: {message}"):
+            nldas.open_points(tmp_path, start=days[0], end=days[1])
+    with pytest.raises(NldasError, match="2016-01-03 with 23"):
+        nldas.open_points(tmp_path, day="exact", start="2016-01-02", end="2016-01-03")
+    assert nldas.open_points(tmp_path, names=["air_temperature"]).sizes["time"] == 3
+    with pytest.raises(NldasError, match=r"no series of \['wind_u'\]"):
+        nldas.open_points(tmp_path, names=["wind_u"])
 
 
 def test_the_cell_is_found_from_the_point_that_was_asked_for(tmp_path):
@@ -151,7 +208,7 @@ def test_the_cell_is_found_from_the_point_that_was_asked_for(tmp_path):
     write(tmp_path, "2016-01-01", range(24), lat=44.88, lon=-93.37)
     assert nldas.open_points(tmp_path)["site"].to_numpy().tolist() == ["44.9375N 93.3125W"]
     write(tmp_path, "2016-01-01", range(24), lat=54.0)
-    with pytest.raises(NldasError, match=r"lat 54\.0 lies outside"):
+    with pytest.raises(NldasError, match=r"lat 54\.0, lon -93\.3125 lies outside"):
         nldas.open_points(tmp_path)
 
 

@@ -146,6 +146,56 @@ def test_a_value_is_not_a_section():
         profile.load("twin", {"title.short": "x"}, FOLDER)
 
 
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ("lat,lon\n35,-98\nx,1\n", "line 3"),
+        ("latitude,lon\n35,-98\n", "line 2"),
+        ("lat,lon\n95,0\n", "line 2: no place in degrees"),
+        ("lat,lon\n", "holds no place"),
+        (None, "cannot be read"),
+    ],
+)
+def test_files_of_sites_that_do_not_hold(tmp_path, body, words):
+    path = tmp_path / "sites.csv"
+    if body is not None:
+        path.write_text(body)
+    with pytest.raises(ProfileError, match=rf"sites\.csv.*{words}"):
+        load("conus", data__archive__sites=str(path))
+
+
+def test_sites_of_a_file_are_those_of_a_list(tmp_path):
+    """A file lies beside the profile; what is kept of it are the places."""
+    (tmp_path / "sites.csv").write_text("name,lon,lat\na,-98.5,35\n")
+    values = yaml.safe_load((FOLDER / "conus.yml").read_text())
+    values["data"]["archive"] = {"sites": "sites.csv"}
+    (tmp_path / "mine.yml").write_text(yaml.safe_dump(values))
+    mine = profile.load(tmp_path / "mine.yml")
+    assert mine == load("conus", data__archive__sites="[{lat: 35, lon: -98.5}]")
+    assert mine.archive.sites == [profile.Place(lat=35, lon=-98.5)]
+
+
+@pytest.mark.parametrize(
+    ("archive", "words"),
+    [
+        ({"sites": [{"lat": 35, "lon": -98}], "region": [-100, -95, 30, 35]}, "either region or sites"),
+        ({"sites": []}, "at least 1"),
+        ({"sites": [{"lat": 35, "lon": 181}]}, "less than or equal to 180"),
+        ({"nldas": "points"}, "'grids', 'centre' or 'covering'"),
+    ],
+)
+def test_places_that_do_not_hold(archive, words):
+    with pytest.raises(ValidationError, match=words):
+        load("conus", data__archive=archive)
+
+
+def test_series_are_not_fetched_for_pixels_that_nobody_takes():
+    with pytest.raises(ValidationError, match="name sites instead of pixels"):
+        load("conus", data__archive={"nldas": "centre"}, data__pixels=3)
+    with pytest.raises(ProfileError, match="twin has no section"):
+        _ = load("twin").archive
+
+
 def test_assignments():
     assert profile.parse_assignments(["training.epochs=5", "title=a=b"]) == {"training.epochs": "5", "title": "a=b"}
     for wrong in ("training.epochs", "=5"):

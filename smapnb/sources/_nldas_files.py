@@ -18,11 +18,9 @@ import pandas as pd
 import scipy.io
 from numpy.typing import NDArray
 
+from smapnb.grid import NLDAS_AXES, NLDAS_CELL
 from smapnb.sources._nldas_names import PREFIX, Field, Granule, NldasError, check_units, key_of, keys
 
-# NASA's README of the products: centres of the first cell, cell size, number of cells.
-AXES = {"lat": (25.0625, 224), "lon": (-124.9375, 464)}
-CELL = 0.125
 # GRIB-1 keeps millidegrees, half of one beside the true centre.
 CENTRE_TOLERANCE = 0.001
 # netCDF; GRIB's, which some converters keep; the point service's; what GRIB decoders and GrADS write.
@@ -204,16 +202,18 @@ def ascending(values: NDArray, axis: str, path: Path) -> tuple[NDArray[np.int64]
         A value that is no centre of the grid, or is there twice.
     """
     given = np.asarray(values, dtype=np.float64).ravel()
-    first, n = AXES[axis]
+    first, n = NLDAS_AXES[axis]
     if axis == "lon":
         given = np.where(given > 180, given - 360, given)
-    index = np.round((given - first) / CELL)
-    bad = ~(np.abs(given - (first + CELL * index)) <= CENTRE_TOLERANCE) | (index < 0) | (index >= n)
+    index = np.round((given - first) / NLDAS_CELL)
+    bad = ~(np.abs(given - (first + NLDAS_CELL * index)) <= CENTRE_TOLERANCE) | (index < 0) | (index >= n)
     if bad.any() or np.unique(index).size < given.size:
         what = given[bad][0] if bad.any() else "a repeated value"
-        raise NldasError(f"{path}: {axis} holds {what}, not centres of the NLDAS grid ({first} in steps of {CELL})")
+        raise NldasError(
+            f"{path}: {axis} holds {what}, not centres of the NLDAS grid ({first} in steps of {NLDAS_CELL})"
+        )
     order = np.argsort(index)
-    return order, first + CELL * index[order]
+    return order, first + NLDAS_CELL * index[order]
 
 
 def _oriented(path: Path, name: str, variable: _Variable, sizes: dict[str, int]) -> NDArray[np.float32]:

@@ -11,10 +11,11 @@ import xarray as xr
 from numpy.typing import ArrayLike
 
 from smapnb import variables
-from smapnb.grid import AreaWeights, EaseGrid, area_weights
+from smapnb.grid import NLDAS_AXES, AreaWeights, Cover, EaseGrid, area_weights, nldas_centres, nldas_weights
+from smapnb.sources._nldas_names import NldasError
 
-# Daily series by our name and by latitude and longitude of the NLDAS cell.
-Series = dict[tuple[str, tuple[float, float]], pd.Series]
+# Daily series by our name and by row and column of the NLDAS cell.
+Series = dict[tuple[str, tuple[int, int]], pd.Series]
 
 
 def weights_to(km: int, row: ArrayLike, col: ArrayLike, lat: ArrayLike, lon: ArrayLike) -> AreaWeights:
@@ -35,46 +36,53 @@ def pixel_coordinates(km: int, row: ArrayLike, col: ArrayLike) -> dict[str, tupl
     }
 
 
-def _table(series: Series) -> dict[str, pd.DataFrame]:
-    """Days by points of each variable, all of one shape."""
-    points = sorted({point for _, point in series}, key=lambda point: (-point[0], point[1]))
+def place_of(cell: tuple[int, int]) -> str:
+    """Name an NLDAS cell after its centre; the grid lies north and west."""
+    lon, lat = nldas_centres(cell[0] * NLDAS_AXES["lon"][1] + cell[1])
+    return f"{lat:.4f}N {-lon:.4f}W"
+
+
+def _days(series: Series) -> pd.DatetimeIndex:
+    """Every day from the first to the last of any series."""
     days = pd.DatetimeIndex(np.unique(np.concatenate([one.index.to_numpy() for one in series.values()])))
-    days = pd.date_range(days[0], days[-1], freq="D", unit="ns")
-    tables = {}
-    for name in [row for row in variables.TABLE if any(row == one for one, _ in series)]:
-        lacking = pd.Series(np.nan, index=days)
-        columns = {point: series.get((name, point), lacking).reindex(days) for point in points}
-        tables[name] = pd.DataFrame(columns, index=days)
-    return tables
+    return pd.date_range(days[0], days[-1], freq="D", unit="ns")
 
 
 def by_site(series: Series) -> xr.Dataset:
-    """Each NLDAS cell is a site, named after its centre: (time, site)."""
-    tables = _table(series)
-    any_table = next(iter(tables.values()))
-    lat, lon = (np.array([point[i] for point in any_table.columns]) for i in (0, 1))
-    names = [f"{y:.4f}N {-x:.4f}W" for y, x in zip(lat, lon, strict=True)]  # the grid lies north and west
+    """Each NLDAS cell is a site, named after its centre, from north to south and west to east: (time, site)."""
+    cells = sorted({cell for _, cell in series}, key=lambda cell: (-cell[0], cell[1]))
+    days = _days(series)
+    lacking = pd.Series(np.nan, index=days)
+    fields = {}
+    for name in [row for row in variables.TABLE if any(row == one for one, _ in series)]:
+        columns = [series.get((name, cell), lacking).reindex(days).to_numpy(dtype=np.float32) for cell in cells]
+        fields[name] = (("time", "site"), np.stack(columns, axis=1))
+    lon, lat = nldas_centres([row * NLDAS_AXES["lon"][1] + col for row, col in cells])
     coords = {
-        "time": any_table.index,
-        "site": ("site", np.array(names, dtype=str), {"long_name": "centre of the NLDAS cell"}),
+        "time": days,
+        "site": ("site", np.array(list(map(place_of, cells)), dtype=str), {"long_name": "centre of the NLDAS cell"}),
         "lat": ("site", lat, {"units": "degrees_north", "long_name": "latitude of the NLDAS cell's centre"}),
         "lon": ("site", lon, {"units": "degrees_east", "long_name": "longitude of the NLDAS cell's centre"}),
     }
-    return xr.Dataset({n: (("time", "site"), t.to_numpy(dtype=np.float32)) for n, t in tables.items()}, coords)
+    return xr.Dataset(fields, coords)
 
 
-def by_pixel(series: Series, grid: EaseGrid) -> xr.Dataset:
-    """Mean of the NLDAS cells whose centres lie in each cell of the EASE-Grid: (time, pixel)."""
-    tables = _table(series)
-    points = np.array(list(next(iter(tables.values())).columns))
-    row, col = grid.cell(points[:, 1], points[:, 0])
-    cells, member, count = np.unique(np.stack([row, col], axis=1), axis=0, return_inverse=True, return_counts=True)
-    coords = pixel_coordinates(grid.km, cells[:, 0], cells[:, 1])
-    coords["points"] = ("pixel", count, {"long_name": "NLDAS cells that stand for the pixel"})
+def at_cells(series: Series, names: list[str], km: int, row: ArrayLike, col: ArrayLike, cover: Cover) -> xr.Dataset:
+    """Series of the NLDAS cells that stand for each cell of the EASE-Grid: (time, pixel)."""
+    weights, source = nldas_weights(EaseGrid(km), np.ravel(row), np.ravel(col), cover).narrowed()
+    over = list(zip(*(axis.tolist() for axis in np.divmod(source, NLDAS_AXES["lon"][1])), strict=True))
+    for name in names:
+        lacking = [cell for cell in over if (name, cell) not in series]
+        if lacking:
+            raise NldasError(
+                f"{name}: {len(lacking)} of {len(over)} NLDAS cells have no series, the first is {place_of(lacking[0])}"
+            )
+    days = _days(series)
     fields = {}
-    for name, table in tables.items():
-        values = table.to_numpy()
-        # A point without a value takes its pixel with it: the mean is always of the same points.
-        means_of = [values[:, member.ravel() == i].mean(axis=1) for i in range(len(cells))]
-        fields[name] = (("time", "pixel"), np.stack(means_of, axis=1).astype(np.float32))
-    return xr.Dataset(fields, coords={"time": next(iter(tables.values())).index, **coords})
+    for name in names:
+        values = np.empty((days.size, 1, len(over)), np.float32)
+        for i, cell in enumerate(over):
+            values[:, 0, i] = series[name, cell].reindex(days)
+        fields[name] = (("time", "pixel"), weights(values))
+    attrs = {"grid": f"EASE-Grid 2.0 global, {km} km", "grid_crs": "EPSG:6933"}
+    return xr.Dataset(fields, {"time": days, **pixel_coordinates(km, row, col)}, attrs)

@@ -9,16 +9,19 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from smapnb.grid import nldas_cell
 from smapnb.sources._nldas_daily import HOUR, HOURS_A_DAY, DayRule, days_of, span
-from smapnb.sources._nldas_files import AXES, CELL, clean
+from smapnb.sources._nldas_files import clean
 from smapnb.sources._nldas_names import FIELDS, PRODUCT, Field, NldasError, check_units, key_of, keys
 
 SUFFIXES = {".csv", ".txt", ".asc"}
+HEADER_LINES = 500  # more than any header has; what the columns are called must stand in them
 TABLE = re.compile(r"^\s*(?:Timestamp\b.*,\s*Data|Date&Time\s+Data)\s*$", re.IGNORECASE)
 # 2019-05-28 20Z 6.1600E-02 (version 002); 2024-01-01 00:00,269.81 and 2024-01-01T00:00:00Z,269.81 (version 2.0)
 ROW = re.compile(r"^\s*(\d{4}-\d\d-\d\d)[T ](\d\d)(?::00)?(?::00)?Z?\s*[\s,]\s*(\S+)\s*$")
@@ -27,13 +30,38 @@ BEGIN_END = ("begin_time", "end_time")
 
 @dataclass(frozen=True)
 class Reply:
-    """One reply: an hourly series of one field at one point, in the file's units."""
+    """One reply by its header: an hourly series of one field at one point, read when asked for.
+
+    Attributes
+    ----------
+    path : Path
+    field : Field
+    cell : (int, int)
+        Row and column of the NLDAS cell; the service may repeat the point asked for, or give the cell's centre.
+    header : dict
+        Keys in lower case, and values.
+    first_line : int
+        Number of lines before the data.
+    """
 
     path: Path
     field: Field
-    lat: float
-    lon: float
-    values: pd.Series
+    cell: tuple[int, int]
+    header: dict[str, str]
+    first_line: int
+
+    def hours(self) -> pd.Series:
+        """Values by hour, in the file's units.
+
+        Raises
+        ------
+        NldasError
+            A line that is no hour and number, hours out of order, fewer of them than the header says.
+        """
+        lines = _lines(self.path)
+        values = _rows(self.path, lines, self.first_line, _optional(self.path, self.header, "undef"))
+        _whole(self.path, self.header, pd.DatetimeIndex(values.index))
+        return values
 
 
 def files_of(paths: str | Path | Iterable[str | Path]) -> list[Path]:
@@ -52,9 +80,14 @@ def files_of(paths: str | Path | Iterable[str | Path]) -> list[Path]:
     return found
 
 
-def read_reply(path: Path) -> Reply:
-    """Read one reply; see `smapnb.sources.nldas.open_points`."""
-    lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+def _lines(path: Path, most: int | None = None) -> list[str]:
+    with path.open(encoding="utf-8-sig", errors="replace") as file:
+        return [line.rstrip("\n") for line in islice(file, most)]
+
+
+def read_header(path: Path) -> Reply:
+    """Read what stands above the data; see `smapnb.sources.nldas.open_points`."""
+    lines = _lines(path, HEADER_LINES)
     if not any(line.strip() for line in lines):
         raise NldasError(f"{path}: empty file")
     if lines[0].lstrip().startswith("<"):
@@ -65,9 +98,11 @@ def read_reply(path: Path) -> Reply:
     header = _header(lines[:start])
     field = _field(path, header)
     check_units(field, header.get("unit", ""), str(path))
-    values = _rows(path, lines, start + 1, _optional(path, header, "undef"))
-    _whole(path, header, pd.DatetimeIndex(values.index))
-    return Reply(path, field, _number(path, header, "lat"), _number(path, header, "lon"), values)
+    place = {axis: _number(path, header, axis) for axis in ("lat", "lon")}
+    row, col = nldas_cell(place["lon"], place["lat"])
+    if row < 0:
+        raise NldasError(f"{path}: lat {place['lat']}, lon {place['lon']} lies outside the NLDAS grid")
+    return Reply(path, field, (int(row), int(col)), header, start + 1)
 
 
 def _header(lines: list[str]) -> dict[str, str]:
@@ -95,24 +130,29 @@ def _field(path: Path, header: dict[str, str]) -> Field:
 
 
 def _rows(path: Path, lines: list[str], start: int, undef: float | None) -> pd.Series:
-    times, values = [], []
-    for number, line in enumerate(lines[start:], start=start + 1):
-        if not line.strip() or line.startswith("MEAN="):  # version 002 ends with the mean of all rows
-            continue
-        found = ROW.match(line)
-        try:
-            if found is None:
-                raise ValueError
-            times.append(pd.Timestamp(f"{found[1]} {found[2]}:00"))
-            values.append(float(found[3]))
-        except ValueError as error:
-            raise NldasError(f"{path}, line {number}: {line.strip()!r} is no hour and number") from error
-        if len(times) > 1 and times[-1] <= times[-2]:
-            raise NldasError(f"{path}, line {number}: {times[-1]} follows {times[-2]}: out of order or repeated")
-    if not times:
+    # Version 002 ends with the mean of all rows.
+    rows = [(n, line) for n, line in enumerate(lines[start:], start + 1) if line.strip() and line[:5] != "MEAN="]
+    if not rows:
         raise NldasError(f"{path}: a header and no data")
-    cleaned = clean(np.array(values), *([] if undef is None else [undef]))
-    return pd.Series(cleaned.astype(np.float64), index=pd.DatetimeIndex(times).as_unit("ns"))
+    found = [ROW.match(line) for _, line in rows]
+    stamps = pd.to_datetime([f"{m[1]} {m[2]}" if m else "" for m in found], format="%Y-%m-%d %H", errors="coerce")
+    values = [_value(m[3]) if m else None for m in found]
+    for (number, line), stamp, value in zip(rows, stamps.isna(), values, strict=True):
+        if stamp or value is None:
+            raise NldasError(f"{path}, line {number}: {line.strip()!r} is no hour and number")
+    behind = np.flatnonzero(np.diff(stamps) <= np.timedelta64(0))
+    if behind.size:
+        i = int(behind[0]) + 1
+        raise NldasError(f"{path}, line {rows[i][0]}: {stamps[i]} follows {stamps[i - 1]}: out of order or repeated")
+    cleaned = clean(np.array(values, dtype=np.float64), *([] if undef is None else [undef]))
+    return pd.Series(cleaned.astype(np.float64), index=stamps.as_unit("ns"))
+
+
+def _value(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
 
 
 def _whole(path: Path, header: dict[str, str], stamps: pd.DatetimeIndex) -> None:
@@ -141,18 +181,6 @@ def _number(path: Path, header: dict[str, str], key: str) -> float:
         raise NldasError(f"{path}: {key} in the header is {header.get(key)!r}, a number is due") from error
 
 
-def centre(reply: Reply) -> tuple[float, float]:
-    """Latitude and longitude of the NLDAS cell that a reply is for; the service may repeat the point asked for."""
-    place = []
-    for axis, given in (("lat", reply.lat), ("lon", reply.lon)):
-        first, n = AXES[axis]
-        index = int(np.floor((given - first) / CELL + 0.5))
-        if not 0 <= index < n:
-            raise NldasError(f"{reply.path}: {axis} {given} lies outside the NLDAS grid")
-        place.append(first + CELL * index)
-    return place[0], place[1]
-
-
 def joined(replies: list[Reply]) -> tuple[pd.Series, int]:
     """Put the pieces of one series together; hours that two pieces share must have one value, and are counted.
 
@@ -161,7 +189,7 @@ def joined(replies: list[Reply]) -> tuple[pd.Series, int]:
     NldasError
         Two values at one hour.
     """
-    whole = pd.concat([reply.values for reply in replies]).sort_index(kind="stable")
+    whole = pd.concat([reply.hours() for reply in replies]).sort_index(kind="stable")
     again = whole.index.duplicated(keep="first")
     first = whole[~again]
     differs = ~np.isclose(whole[again], first.reindex(whole.index[again]), rtol=0, atol=0, equal_nan=True)
@@ -169,6 +197,28 @@ def joined(replies: list[Reply]) -> tuple[pd.Series, int]:
         files = " and ".join(str(reply.path) for reply in replies)
         raise NldasError(f"{files}: two values of {replies[0].field.name} at {whole.index[again][differs][0]}")
     return first, int(again.sum())
+
+
+def check_days(
+    values: pd.Series, replies: list[Reply], day: DayRule, min_hours: int, start: str | None, end: str | None
+) -> None:
+    """Refuse a series with too few lines on a day that is asked for: the weather has no gaps at its source.
+
+    Raises
+    ------
+    NldasError
+        Fewer than `min_hours` on a day; file and day are named.
+    """
+    own = days_of(pd.DatetimeIndex(values.index), day)
+    days = pd.date_range(start or own[0], end or own[-1], freq="D")
+    lines = own.value_counts().reindex(days, fill_value=0)
+    short = lines[lines < min_hours]
+    if len(short):
+        files = " and ".join(str(reply.path) for reply in replies)
+        raise NldasError(
+            f"{files}: {len(short)} of {len(days)} days have fewer than {min_hours} hours of {replies[0].field.name}, "
+            f"the first is {short.index[0].date()} with {short.iloc[0]}"
+        )
 
 
 def daily(values: pd.Series, day: DayRule, min_hours: int) -> tuple[pd.Series, pd.Series]:

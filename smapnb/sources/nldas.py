@@ -30,7 +30,7 @@ import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
 from smapnb import variables
-from smapnb.grid import AreaWeights, EaseGrid
+from smapnb.grid import NLDAS_CELL, AreaWeights, Cover
 from smapnb.sources._nldas_daily import (
     HOURS_A_DAY,
     Counts,
@@ -41,10 +41,10 @@ from smapnb.sources._nldas_daily import (
     sources_of,
     span,
 )
-from smapnb.sources._nldas_files import CELL, CENTRE_TOLERANCE
+from smapnb.sources._nldas_files import CENTRE_TOLERANCE
 from smapnb.sources._nldas_names import FIELDS, Field, Granule, NldasError, fields_of, granule_of
-from smapnb.sources._nldas_places import Series, by_pixel, by_site, pixel_coordinates, weights_to
-from smapnb.sources._nldas_points import centre, daily, files_of, joined, read_reply
+from smapnb.sources._nldas_places import Series, at_cells, by_site, pixel_coordinates, weights_to
+from smapnb.sources._nldas_points import Reply, check_days, daily, files_of, joined, read_header
 
 __all__ = [
     "FIELDS",
@@ -159,9 +159,18 @@ def open_vic(
 
 
 def open_points(
-    paths: Paths, day: DayRule = "author", min_hours: int = HOURS_A_DAY, km: int | None = None
+    paths: Paths,
+    day: DayRule = "author",
+    min_hours: int = HOURS_A_DAY,
+    names: Sequence[str] | None = None,
+    start: str | None = None,
+    end: str | None = None,
+    cells: Cells | None = None,
+    cover: Cover = "centre",
 ) -> xr.Dataset:
     """Read replies of the point service, of either version, as daily values.
+
+    One hourly series is in memory at a time, besides the daily ones.
 
     Parameters
     ----------
@@ -170,16 +179,25 @@ def open_points(
         pieces too.
     day, min_hours
         As in `open_forcing`.
-    km : {36, 9, 3}, optional
-        None: each NLDAS cell is a site. Else the mean of the points in each EASE-Grid cell of this size stands for the
-        pixel; the coordinate ``points`` tells how many there are.
+    names : sequence of str, optional
+        Some of our names; None: all that the replies have.
+    start, end : str, optional
+        First and last day; None: every day that any series touches. Where a day is named, a series with fewer than
+        `min_hours` lines on a day is an error: lines that say that the value is missing are lines.
+    cells : (km, row, col), optional
+        EASE-Grid cell size and cells that the series stand for. None: each NLDAS cell is a site.
+    cover : {"centre", "covering"}
+        Whose series a cell takes: that of the NLDAS cell which holds its centre, for what is cheap; or the mean of
+        those of all NLDAS cells over it, weighted by area, as `to_pixels` makes it of grids. A series that lacks is an
+        error, others are left aside.
 
     Returns
     -------
     xarray.Dataset
-        (time, site), sites named ``38.8125N 94.8125W`` after the centre of the NLDAS cell, or (time, pixel); every day
-        that any series touches, NaN where there are too few hours. VIC's first layer is taken to be 10 cm. Attributes
-        as in `open_forcing`; ``days_incomplete`` is the number of days, series by series, with fewer than 24 values.
+        (time, site), sites named ``38.8125N 94.8125W`` after the centre of the NLDAS cell, or (time, pixel); NaN where
+        there are too few hours, or no NLDAS cell. VIC's first layer is taken to be 10 cm. Attributes as in
+        `open_forcing`; ``days_incomplete`` and ``hours_missing`` are numbers of days with fewer than 24 values and of
+        hours without one, series by series.
 
     Raises
     ------
@@ -187,24 +205,39 @@ def open_points(
         No such file or folder, or no reply in it.
     NldasError
         No line that names the columns, a product, variable or unit that is not ours, a line that is no hour and number,
-        hours out of order, fewer hours than the header says, two values of one hour. File and line are named.
+        hours out of order, fewer hours than the header says, two values of one hour, too few hours of a day, no series
+        for a cell. File and line, or variable, place and day are named.
     """
     check_rule(day, min_hours)
     files = files_of(paths)
-    replies = [read_reply(file) for file in files]
     counts = Counts(files_read=len(files))
     series: Series = {}
-    short = 0
-    for key in dict.fromkeys((reply.field.name, centre(reply)) for reply in replies):
-        own = [reply for reply in replies if (reply.field.name, centre(reply)) == key]
+    missing = short = 0
+    by_key: dict[tuple[str, tuple[int, int]], list[Reply]] = {}
+    for reply in map(read_header, files):
+        by_key.setdefault((reply.field.name, reply.cell), []).append(reply)
+    for key, own in by_key.items():
+        if names is not None and key[0] not in names:
+            continue
         hourly, shared = joined(own)
         counts.duplicates_left_out += shared
+        if start or end:
+            check_days(hourly, own, day, min_hours, start, end)
         values, n = daily(hourly, day, min_hours)
-        series[key] = values * own[0].field.factor
-        short += int((n < HOURS_A_DAY).sum())
-    attrs = _attrs("+".join(sorted({reply.field.product for reply in replies})), day, min_hours, counts)
-    attrs |= {"days_incomplete": short}
-    dataset = by_site(series) if km is None else by_pixel(series, EaseGrid(km))
+        series[key] = (values * own[0].field.factor)[start:end]
+        short += int((n[start:end] < HOURS_A_DAY).sum())
+        missing += int((HOURS_A_DAY - n[start:end]).sum())
+    if not series:
+        raise NldasError(f"{files[0].parent}: no series of {list(names or ())}")
+    products = {reply.field.product for own in by_key.values() for reply in own}
+    attrs = _attrs("+".join(sorted(products)), day, min_hours, counts)
+    attrs |= {"days_incomplete": short, "hours_missing": missing}
+    if cells is None:
+        dataset = by_site(series)
+    else:
+        wanted = [name for name in variables.TABLE if name in (names or {name for name, _ in series})]
+        dataset = at_cells(series, wanted, *cells, cover)
+        attrs |= {"cover": cover}
     dataset = variables.describe(dataset.assign_attrs(attrs))
     variables.check(dataset, str(files[0].parent))
     return dataset
@@ -365,7 +398,7 @@ def _gridded(
         "lat": ("lat", lat, {"units": "degrees_north", "long_name": "latitude of the cell centre"}),
         "lon": ("lon", lon, {"units": "degrees_east", "long_name": "longitude of the cell centre"}),
     }
-    attrs = attrs | {"grid": f"NLDAS, {CELL} degrees"}
+    attrs = attrs | {"grid": f"NLDAS, {NLDAS_CELL} degrees"}
     dataset = variables.describe(
         xr.Dataset({name: (("time", "lat", "lon"), values) for name, values in out.items()}, coords, attrs)
     )
