@@ -115,14 +115,17 @@ def _score_rows(sim: xr.DataArray, obs: xr.DataArray, settings: dict[str, Any]) 
     nothing = {"value": np.nan, "lower": np.nan, "upper": np.nan, "n": 0}
     if not matched.any():
         return pd.concat([pd.DataFrame(places | nothing | {"metric": name}) for name in METRICS])
-    plain = metrics.evaluate(sim=sim, obs=obs, **settings)
+    # Values and anomalies in one go: the days of the samples are drawn once.
     of_days = anomalies({"sim": sim, "obs": obs}, matched)
-    anomalous = metrics.evaluate(sim=of_days["sim"], obs=of_days["obs"], **settings)
+    pairs = ((sim, of_days["sim"]), (obs, of_days["obs"]))
+    both_sim, both_obs = (xr.concat(pair, "kind") for pair in pairs)
+    found = metrics.evaluate(sim=both_sim, obs=both_obs, **settings)
+    plain, anomalous = found.isel(kind=0), found.isel(kind=1)
     blocks = []
     for name in METRICS:
-        found, own = (anomalous, "pearson_r") if name == ANOMALY_R else (plain, name)
-        lower, upper = found[f"{own}_ci"].transpose("limit", "site").to_numpy()
-        values = {"value": found[own].to_numpy(), "lower": lower, "upper": upper, "n": found["n"].to_numpy()}
+        part, own = (anomalous, "pearson_r") if name == ANOMALY_R else (plain, name)
+        lower, upper = part[f"{own}_ci"].transpose("limit", "site").to_numpy()
+        values = {"value": part[own].to_numpy(), "lower": lower, "upper": upper, "n": part["n"].to_numpy()}
         blocks.append(pd.DataFrame(places | values | {"metric": name}))
     return pd.concat(blocks)
 

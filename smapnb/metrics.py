@@ -51,7 +51,7 @@ __all__ = [
     "ubrmse",
 ]
 
-COLUMNS_AT_ONCE = 512  # bounds the memory of the bootstrap, whatever the number of pixels
+COLUMNS_AT_ONCE = 256  # bounds the memory of the bootstrap, whatever the number of pixels
 
 
 def _limits(sim: Floats, obs: Floats, counts: Floats, level: float) -> dict[str, Floats]:

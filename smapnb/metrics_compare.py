@@ -18,7 +18,7 @@ from scipy.stats import false_discovery_control
 from smapnb.metrics_kernels import KERNELS, METRICS, Floats, bootstrap, count, percentile_limits
 from smapnb.metrics_labels import LIMITS, LONG_NAMES, align, check_settings, draw
 
-COLUMNS_AT_ONCE = 512  # bounds the memory of the bootstrap
+COLUMNS_AT_ONCE = 256  # bounds the memory of the bootstrap
 
 
 @dataclass(frozen=True)

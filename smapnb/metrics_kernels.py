@@ -153,28 +153,31 @@ def bootstrap(sim: Floats, obs: Floats, counts: Floats, names: Sequence[str] = M
     error = sim - obs
     mean_error = mean_over(error, matched, 0)
     error, sim, obs = (np.where(matched, x - mean_over(x, matched, 0), 0.0) for x in (error, sim, obs))
-    n = counts @ matched.astype(np.float64)
+    of_errors, of_both = bool({"bias", "rmse", "ubrmse"} & set(names)), "pearson_r" in names
+    of_days = {"n": matched.astype(np.float64)}
+    of_days |= {"error": error, "error2": error**2} if of_errors else {}
+    of_days |= {"sim": sim, "sim2": sim**2, "obs": obs, "obs2": obs**2, "sim obs": sim * obs} if of_both else {}
+    # One product for all: where columns are few, reading the counts takes longer than multiplying by them.
+    sums = np.split(counts @ np.concatenate(list(of_days.values()), axis=1), len(of_days), axis=1)
+    total = dict(zip(of_days, sums, strict=True))
+    n = total.pop("n")
+    mean = {name: divide(values, n, n > 0) for name, values in total.items()}
 
-    def mean(values: Floats) -> Floats:
-        return divide(counts @ values, n, n > 0)
-
-    def variance(values: Floats, shift: Floats) -> Floats:
-        moved = mean(values**2) - shift**2
-        whole = mean_over(values**2, matched, 0)
+    def variance(name: str) -> Floats:
+        moved = mean[f"{name}2"] - mean[name] ** 2
+        whole = mean_over(of_days[f"{name}2"], matched, 0)
         return np.where(moved > 1e-12 * whole, moved, 0.0)  # what is smaller is rounding
 
     out = {}
-    if {"bias", "rmse", "ubrmse"} & set(names):
-        shift = mean(error)
-        spread = variance(error, shift)
-        out["bias"] = mean_error + shift
+    if of_errors:
+        spread = variance("error")
+        out["bias"] = mean_error + mean["error"]
         out["rmse"] = np.sqrt(spread + out["bias"] ** 2)
         out["ubrmse"] = np.sqrt(spread)
-    if "pearson_r" in names:
-        sim_shift, obs_shift = mean(sim), mean(obs)
-        scale = np.sqrt(variance(sim, sim_shift)) * np.sqrt(variance(obs, obs_shift))
+    if of_both:
+        scale = np.sqrt(variance("sim")) * np.sqrt(variance("obs"))
         usable = (scale > 0) & (n >= FEWEST_FOR_R)
-        out["pearson_r"] = np.clip(divide(mean(sim * obs) - sim_shift * obs_shift, scale, usable), -1, 1)
+        out["pearson_r"] = np.clip(divide(mean["sim obs"] - mean["sim"] * mean["obs"], scale, usable), -1, 1)
     return {name: out[name] for name in names}
 
 
