@@ -172,7 +172,8 @@ def _days(cube: xr.Dataset, settings: Any) -> tuple[slice, int]:
 def _about(cube: xr.Dataset, profile: Run, job: Job) -> dict[str, Any]:
     """Attributes of the result."""
     first = next(iter(job.checkpoints.values()))
-    return {
+    where = {name: cube.attrs[name] for name in ("Conventions", "grid", "grid_crs") if name in cube.attrs}
+    return where | {
         "source": f"hindcast by an LSTM of smapnb, trained on and driven by: {cube.attrs.get('source', 'unknown')}",
         "profile": profile.name,
         "synthetic": str(profile.synthetic).lower(),

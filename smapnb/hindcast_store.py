@@ -19,6 +19,7 @@ import numpy as np
 import xarray as xr
 import zarr
 
+from smapnb import variables
 from smapnb.hindcast_block import Job, block_dataset
 from smapnb.train_checkpoint import Checkpoint
 
@@ -102,7 +103,8 @@ def _report(part: Path, identity: str, done: Done) -> None:
     store = zarr.open_group(part, mode="r+")
     store.attrs[IDENTITY] = identity
     for name, array in store.arrays():
-        array.attrs["n_out_of_range"] = impossible[name]
+        if name in variables.TABLE:  # a coordinate has no valid range
+            array.attrs["n_out_of_range"] = impossible[name]
     if impossible:
         log.warning("hindcast: values outside the valid range, kept as they are: %s", dict(impossible))
 
@@ -116,9 +118,9 @@ def _lay_out(job: Job, about: dict[str, Any]) -> None:
     nowhere = dict.fromkeys(job.checkpoints, np.arange(0))
     one = cube.isel(time=slice(1), pixel=slice(1)).load()
     sample = block_dataset(one, {}, job.checkpoints, nowhere)
-    variables = {name: (array.dims, empty, array.attrs) for name, array in sample.data_vars.items()}
+    filled = {name: (array.dims, empty, array.attrs) for name, array in sample.data_vars.items()}
     coords = {name: cube[name].load() for name in PIXEL_COORDINATES if name in cube.coords}
-    template = xr.Dataset(variables, coords={"time": days, **coords})
+    template = xr.Dataset(filled, coords={"time": ("time", days, cube["time"].attrs), **coords})
     template.attrs = {**about, "created": datetime.now(UTC).isoformat(timespec="seconds")}
     # A chunk that is never written reads as the fill value, for which xarray takes NaN; Zarr's own is 0.
     template.to_zarr(job.store, compute=False, consolidated=False, zarr_format=3)

@@ -151,8 +151,10 @@ def _write(dataset: xr.Dataset, partial: Path, group: str, profile: Profile) -> 
         "synthetic": str(profile.synthetic).lower(),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "smapnb_version": smapnb.__version__,
+        "versions": json.dumps({module.__name__: module.__version__ for module in (np, xr)}),
     }
-    dataset = dataset.assign_attrs({**dataset.attrs, **attrs})
+    of_core = {"source": "the files of the group core"}  # where a group of places has no source of its own
+    dataset = dataset.assign_attrs({**of_core, **dataset.attrs, **attrs})
     texts = {name: c for name, c in dataset.coords.items() if c.dtype.kind in "UT"}  # Zarr 3 has no type for U yet
     dataset = dataset.assign_coords({n: (c.dims, c.to_numpy().astype(object), c.attrs) for n, c in texts.items()})
     for name in dataset.variables:  # what the files were encoded with is nothing to this store

@@ -288,7 +288,12 @@ def test_forcing_beyond_the_training_range_is_flagged(cube, folder):
 
 @pytest.mark.parametrize(("source", "synthetic"), [("twin", "true"), ("conus412", "false")])
 def test_result_obeys_the_table_and_says_where_it_comes_from(cube, folder, source, synthetic):
-    result = run(cube, folder, source=source)
+    named = cube.assign_attrs(grid="EASE-Grid 2.0 global, 36 km").assign_coords(
+        time=cube["time"].assign_attrs(axis="T")
+    )
+    result = run(named, folder, source=source)
+    assert result.attrs["grid"] == "EASE-Grid 2.0 global, 36 km"
+    assert result["time"].attrs == {"axis": "T"}  # and no count of values out of range, which a coordinate cannot have
     report = variables.check(result, "hindcast")
     assert set(report.index) == {"ssm_lstm", "ssm_lstm_spread", "forcing_out_of_range"}
     for name in report.index:

@@ -36,6 +36,8 @@ def test_the_twin_brings_all_groups_unchanged(smoke, store):
     assert set(groups) == set(expected) == set(stations.GROUPS) - {"weights"}
     for name, dataset in groups.items():
         assert dataset.attrs["synthetic"] == "true" and dataset.attrs["profile"] == "smoke"
+        assert {"source", "created", "smapnb_version"} <= set(dataset.attrs)
+        assert json.loads(dataset.attrs["versions"])["xarray"] == xr.__version__
         for variable in expected[name].variables:
             np.testing.assert_array_equal(dataset[variable].values, expected[name][variable].values, variable)
 
