@@ -73,6 +73,8 @@ class SoilMoistureLSTM(nn.Module):
         super().__init__()
         if not 0 <= dropout < 1:
             raise ValueError(f"dropout is a probability below 1, got {dropout}")
+        if not set(dropout_on) <= set(Masks._fields):
+            raise ValueError(f"dropout_on names some of {Masks._fields}, got {dropout_on!r}")
         self.hidden_size, self.dropout, self.dropout_on = hidden_size, dropout, tuple(dropout_on)
         self.input = nn.Linear(n_inputs, hidden_size)
         self.lstm = Recurrence(hidden_size)

@@ -690,6 +690,11 @@ def test_dropout_is_a_probability_below_one(dropout):
         SoilMoistureLSTM(2, 4, dropout)
 
 
+def test_dropout_elsewhere_is_refused():
+    with pytest.raises(ValueError, match=r"dropout_on names some of \('x', 'h', 'g'\), got \('x', 's'\)"):
+        SoilMoistureLSTM(2, 4, 0.5, ("x", "s"))
+
+
 @pytest.mark.parametrize("wrong", ["x", "h", "g"])
 @pytest.mark.parametrize("shape", [(1, 4), (5, 4), (2, 3), (4,)])
 def test_masks_of_another_shape_are_refused(wrong, shape):
