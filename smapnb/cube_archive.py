@@ -110,25 +110,28 @@ def find(profile: Profile, root: Path, products: Sequence[str]) -> dict[str, Fil
     found = {}
     for product in products:
         names = folders(profile, product)
-        folder = next((root / name for name in names if (root / name).is_dir()), None)
-        if folder is None:
+        there = [root / name for name in names if (root / name).is_dir()]
+        if not there:
             due = " or ".join(str(root / name) for name in names)
             raise CubeError(f"no folder {due}: {product} is not here; {_how(profile)}{_beside(profile, product, root)}")
+        folder = there[0]
         if product == "WISE30sec":
             files = Files(product, folder, always=tuple(sorted(p for p in folder.rglob("*") if p.is_file())))
         elif product in HOURLY and profile.archive.nldas != "grids":
             files = _series(profile, product, folder)
         else:
-            files = Files.listed(product, folder, _walk(folder))
+            listed = [Files.listed(product, one, _walk(one)) for one in there]
+            files = max(listed, key=lambda one: len(one.days(profile.data.start, profile.data.end)))
             _check_days(files, profile)
         found[product] = files
     return found
 
 
 def folders(profile: Profile, product: str) -> list[str]:
-    """Folders where the files of a product may lie; the first that is there is taken.
+    """Folders where the files of a product may lie; the one with the most days is taken, of equals the first.
 
-    Granules are what they are; of windows those that were cut for this profile come first, then the large ones.
+    So a few granules that were fetched for a try do not hide all windows. Of windows those that were cut for this
+    profile come first, then the large ones.
     """
     if product in HOURLY and profile.archive.nldas != "grids":
         return [places.POINTS]

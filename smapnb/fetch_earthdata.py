@@ -52,7 +52,7 @@ def log_in() -> Any:
     named = os.environ.get("EARTHDATA_TOKEN") or (
         os.environ.get("EARTHDATA_USERNAME") and os.environ.get("EARTHDATA_PASSWORD")
     )
-    logging.getLogger("earthaccess").setLevel(logging.WARNING)
+    logging.getLogger("earthaccess").setLevel(logging.CRITICAL)  # its errors hold the login service's answer
     try:
         auth = earthaccess.login(strategy="environment" if named else "netrc", persist=False)
         good = auth is not None and auth.authenticated

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import date
 
 # What a file of each kind begins with; text and CSV have no signature, but are no web page.
 SIGNATURES = {
@@ -37,6 +38,8 @@ class Job:
         For the manifest.
     earthdata : bool
         An Earthdata account is needed; decides the advice in messages.
+    grows_until : date, optional
+        The owner adds to the file up to this day; one that was fetched before is fetched again.
     """
 
     url: str
@@ -48,6 +51,7 @@ class Job:
     product: str = ""
     version: str = ""
     earthdata: bool = False
+    grows_until: date | None = None
 
 
 @dataclass(frozen=True)

@@ -177,6 +177,7 @@ def _stations(product: Product, period: tuple[date, date], root: Path, settings:
                 about=product.size,
                 product=product.short_name,
                 version=product.version,
+                grows_until=date(year, 12, 31),
             )
             for name in names
         ]

@@ -119,7 +119,9 @@ def _missing(jobs: Iterable[Job], manifest: Manifest, outcome: Outcome) -> list[
             missing[job.path] = job
             continue
         size = path.stat().st_size
-        if entry and entry["size"] == size and (not job.sha256 or entry["sha256"] == job.sha256):
+        if entry and job.grows_until and str(entry.get("fetched", ""))[:10] <= job.grows_until.isoformat():
+            missing[job.path] = job
+        elif entry and entry["size"] == size and (not job.sha256 or entry["sha256"] == job.sha256):
             outcome.kept += 1
         elif (job.sha256 or job.size is not None) and not entry:
             found = Fetched(size, _sha256(path))

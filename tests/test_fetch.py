@@ -5,6 +5,7 @@ The catalogue and the archives are stood in for by a server on 127.0.0.1; the li
 
 import hashlib
 import json
+import re
 import sys
 from dataclasses import replace
 from datetime import date
@@ -581,6 +582,14 @@ def test_stations_of_the_network_proper(server, tmp_path):
         "uscrn/2016/CRND0103-2016-TX_Austin_33_NW.txt",
         "uscrn/stations.tsv",
     ]
+    folder = tmp_path / "uscrn"
+    manifest = (folder / "fetch-manifest.json").read_text()
+    assert get([product], tmp_path, period=(date(2016, 1, 1), date(2016, 6, 1))).kept == 3
+    # Had it been done in June, the rest of the year would have been lacking ever after.
+    in_june = re.sub(r'"fetched": "[^"]*"', '"fetched": "2016-06-15T12:00:00+00:00"', manifest)
+    (folder / "fetch-manifest.json").write_text(in_june)
+    again = get([product], tmp_path, period=(date(2016, 1, 1), date(2016, 12, 31)))
+    assert (again.fetched, again.kept) == (2, 1)
     server.put("/daily01/2017/", b"<html>moved</html>")
     with pytest.raises(fetch_errors.Incomplete, match=r"2017: .*lists no station"):
         get([product], tmp_path, period=(date(2017, 1, 1), date(2017, 6, 1)))

@@ -89,6 +89,17 @@ def test_what_is_there_is_not_fetched_again(server, tmp_path):
     assert (tmp_path / "a.h5").read_bytes() == BODY
 
 
+def test_a_file_that_still_grew_when_it_was_fetched_is_fetched_again(server, tmp_path):
+    today = datetime.now(UTC).date()
+    for day, kept in ((today, 0), (today - timedelta(days=1), 1), (None, 1)):
+        root = tmp_path / str(day)
+        job = Job(server.put("/a.txt", b"january\n"), "a.txt", grows_until=day)
+        fetch(job, root)
+        server.put("/a.txt", b"january\nfebruary\n")
+        assert fetch(job, root).kept == kept
+        assert (root / "a.txt").read_text().endswith("january\n" if kept else "february\n")
+
+
 def test_a_newer_published_file_takes_the_place_of_an_older_fetched_one(server, tmp_path):
     old, new = (Job(server.put("/a", b), "a", sha256=hashlib.sha256(b).hexdigest()) for b in (b"old", b"new"))
     server.put("/a", b"old")

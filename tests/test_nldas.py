@@ -4,6 +4,7 @@ The number in a cell of a written file is its hour plus a part that tells the ce
 or one column gives another number.
 """
 
+import fcntl
 import json
 import logging
 import re
@@ -455,6 +456,13 @@ def test_broken_files_are_named(hourly, tmp_path, how):
     (tmp_path / hourly[13].name).write_bytes(whole[: len(whole) // 2] if content is None else content)
     with pytest.raises(NldasError, match=rf"A20151231\.1300\.020\.nc: .*{message}"):
         nldas.open_forcing([*hourly[10:13], tmp_path, *hourly[14:20]])
+
+
+def test_a_file_is_read_where_locks_fail(tmp_path):
+    files = write_days(tmp_path, "2015-12-31", 2)
+    with files[0].open("rb+") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        assert nldas.open_forcing(tmp_path, min_hours=1).attrs["files_read"] == 2
 
 
 def test_a_damaged_chunk_is_named(tmp_path):

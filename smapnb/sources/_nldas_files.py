@@ -142,7 +142,8 @@ def _damage(path: Path, *more: type[Exception]) -> Iterator[None]:
 def _open(path: Path, kind: str) -> Iterator[dict[str, Any]]:
     """Variables of a file by name, as its library gives them: of the many in a file few are looked into."""
     if kind == "netCDF-4":
-        with h5py.File(path, "r") as file:
+        # Archives often lie on read-only or network file systems, where locks fail.
+        with h5py.File(path, "r", locking=False) as file:
             yield {name: item for name, item in file.items() if isinstance(item, h5py.Dataset)}
     else:
         with scipy.io.netcdf_file(path, "r", mmap=False) as file:
