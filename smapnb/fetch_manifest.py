@@ -7,6 +7,7 @@ holds no credential: addresses come from `fetch_errors.shown`.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import threading
 from pathlib import Path
@@ -18,6 +19,8 @@ try:
     import fcntl
 except ImportError:  # no advisory locks on this system; two processes at once are then the user's care
     fcntl = None  # type: ignore[assignment]
+
+log = logging.getLogger(__name__)
 
 NAME = "fetch-manifest.json"
 JOURNAL = "fetch-manifest.journal"
@@ -53,9 +56,11 @@ class Manifest:
         if fcntl is not None:
             try:
                 fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
+            except BlockingIOError:
                 self._lock.close()
                 raise Busy(f"{self.root}: another smapnb fetch is at work here; wait for it, or stop it") from None
+            except OSError as error:  # disks of clusters often have no locks
+                log.warning("%s: no locks on this disk (%s); let no other smapnb fetch work here", self.root, error)
         try:
             self.entries = read(self.root)
             self.fold()

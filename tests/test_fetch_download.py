@@ -591,6 +591,16 @@ def test_two_processes_do_not_share_a_folder(server, tmp_path):
     assert fetch(Job(server.put("/a", BODY), "a"), tmp_path).fetched == 1
 
 
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_a_disk_without_locks_takes_files(server, tmp_path, monkeypatch, caplog, number):
+    def flock(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fetch_manifest.fcntl, "flock", flock)
+    assert fetch(Job(server.put("/a.h5", BODY), "a.h5", kind="hdf5"), tmp_path).fetched == 1
+    assert "no locks on this disk" in caplog.text
+
+
 def test_a_journal_left_by_a_kill_is_read_but_for_its_torn_line(tmp_path):
     with fetch_manifest.Manifest(tmp_path) as manifest:
         manifest.add("a", {"size": 1, "sha256": "x"})
