@@ -208,7 +208,7 @@ plot.table(costs, title="Medians over pixels against SMAP", synthetic=synthetic)
 # ## When the weather leaves what it was trained on
 #
 # A network is not to be trusted where it extrapolates. The hindcast counts, for every day and pixel, the
-# forcing variables that lie beyond the range of the training period.
+# forcing variables that are missing or lie beyond the range of the training period.
 
 # %% mystnb={"image": {"alt": "Map of the share of days on which at least one forcing variable was outside the range seen in training"}}
 beyond = (result["forcing_out_of_range"] > 0).mean("time").compute()

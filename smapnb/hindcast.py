@@ -76,8 +76,8 @@ def run(
     xarray.Dataset
         For each target ``<ssm|rzsm>_lstm`` and ``.._lstm_spread`` (time, pixel), m3 m-3: mean and standard deviation
         over members and dropout passes (spread missing when there is only one of them); ``forcing_out_of_range``
-        (time, pixel): how many forcing variables leave the range that the networks were trained on. All of them are
-        missing where no target is run.
+        (time, pixel): how many forcing variables are missing or leave the range that the networks were trained on. All
+        of them are missing where no target is run.
 
     Raises
     ------

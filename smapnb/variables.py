@@ -124,7 +124,7 @@ _ROWS = [
     Variable(
         "forcing_out_of_range",
         "1",
-        "number of forcing variables beyond the range seen in training",
+        "number of forcing variables missing or beyond the range seen in training",
         (0, 64),
         "hindcast",
     ),

@@ -367,6 +367,6 @@ def test_forcing_beyond_its_range_is_counted_by_variable():
     )
     made = out_of_range(forcing, {"precipitation": (0, 10), "air_temperature": (250, 300)})
     counts = made["forcing_out_of_range"]
-    assert counts.to_numpy().tolist() == [[0, 0, 1], [2, 2, 0]]  # the limits belong to the range; missing is not beyond
+    assert counts.to_numpy().tolist() == [[0, 0, 1], [2, 2, 1]]  # the limits belong to the range; missing is in none
     assert counts.attrs["units"] == "1"
     assert counts.dtype == np.float32

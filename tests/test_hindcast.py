@@ -164,7 +164,11 @@ def test_missing_forcing_is_the_training_mean(cube, folder):
     gaps["precipitation"][200:210, 3] = np.nan
     gaps["sand"][5] = np.nan
     filled = gaps.fillna({"precipitation": MEAN["precipitation"], "sand": MEAN["sand"]})
-    same(run(gaps, folder)["ssm_lstm"], run(filled, folder, "filled.zarr")["ssm_lstm"])
+    result = run(gaps, folder)
+    same(result["ssm_lstm"], run(filled, folder, "filled.zarr")["ssm_lstm"])
+    filled_in = gaps["precipitation"].isnull().sel(time=slice(START, None))
+    assert int(filled_in.sum()) == 10
+    np.testing.assert_array_equal(result["forcing_out_of_range"], filled_in)
 
 
 def test_the_target_is_not_needed(cube, folder):
