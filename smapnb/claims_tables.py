@@ -66,13 +66,18 @@ class Run:
         boxed = ["lat", "lon"] if chosen.region else []
         units = ["site", form.unit] if form.unit else []
         beside = [*(chosen.limits or ()), *([chosen.p] if chosen.p else [])]
-        for needed in (*units, *chosen.where, *boxed, column, *beside):
-            if needed not in frame:
-                raise NotTestable(f"{file} has no column {needed!r}")
+        for asked in (*units, *chosen.where, *boxed, column, *beside):
+            if asked not in frame:
+                raise NotTestable(f"{file} has no column {asked!r}")
+        own = form.limits if form.limits and column == form.value and {*form.limits} <= {*frame} else None
+        limits = chosen.limits or own
         where = {k: v for k, v in self.common.items() if k in frame} | dict(chosen.where)
         told = ", ".join(f"{k} {v}" for k, v in where.items())
+        fits = np.ones(len(frame), bool)
         for key, value in where.items():
-            frame = frame[frame[key] == value]
+            fits &= (frame[key] == value).to_numpy(bool)
+        # Once all rows are known, and no column more: a table is wide, and copying its text takes long.
+        frame = frame.loc[fits, list(dict.fromkeys([*units, *boxed, column, *(limits or ()), *beside]))]
         if chosen.region:
             frame = frame[frame["lat"].between(*chosen.region.lat) & frame["lon"].between(*chosen.region.lon)]
             told += f", lat {chosen.region.lat}, lon {chosen.region.lon}"
@@ -81,8 +86,6 @@ class Run:
         if form.unit and frame["site"].duplicated().any():
             twice = frame.loc[frame["site"].duplicated(), "site"].iloc[0]
             raise ValueError(f"{file}: several rows for site {twice!r} with {told}")
-        own = form.limits if form.limits and column == form.value and {*form.limits} <= {*frame} else None
-        limits = chosen.limits or own
         out = pd.DataFrame(
             {
                 "unit": frame[form.unit].astype(str) if form.unit else [str(i) for i in range(len(frame))],

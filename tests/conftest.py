@@ -1,13 +1,19 @@
 """Fixtures that several test modules share."""
 
+import os
 from datetime import date, timedelta
 from pathlib import Path
 
+import hypothesis
 import numpy as np
 import pytest
 
 from smapnb import profile, variables
 from smapnb.grid import EaseGrid
+
+if not os.environ.get("CI"):  # there Hypothesis takes a profile of its own, which has no deadline either
+    hypothesis.settings.register_profile("patient", deadline=None)  # a busy machine is no error of a test
+    hypothesis.settings.load_profile("patient")
 
 
 @pytest.fixture(scope="session")
