@@ -662,6 +662,16 @@ def test_a_cube_without_the_training_period_is_refused(cube, tmp_path):
         run(cube.sel(time=slice("2015-10-01", None)), tmp_path)
 
 
+def test_a_cube_of_other_data_is_refused(cube, tmp_path):
+    profile = make_profile()
+    section = profile.data.model_dump(mode="json")
+    longer = cube.assign_attrs(data_section=json.dumps(section | {"end": "2019-12-31"}))
+    train(longer, profile, "surface", tmp_path, progress=False)
+    other = cube.assign_attrs(data_section=json.dumps(section | {"pixels": 3, "twin_seed": 7}))
+    with pytest.raises(TrainingError, match=r"\(data.pixels, data.twin_seed\): build it anew"):
+        train(other, profile, "surface", tmp_path, progress=False)
+
+
 def test_a_cube_that_ends_within_the_training_period_is_refused(cube, tmp_path):
     with pytest.raises(TrainingError, match=r"2015-04-01\.\.2015-08-15 of the training period .*2015-09-30 only"):
         run(cube.sel(time=slice(None, "2015-08-15")), tmp_path)
