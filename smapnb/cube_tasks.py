@@ -209,8 +209,7 @@ def _smap(archive: Archive, task: Task, pixels: Pixels, block: Block, tally: Tal
 def _nldas(archive: Archive, task: Task, pixels: Pixels, block: Block, tally: Tally) -> None:
     """Means of the hours at all pixels; each file is read once for both grids."""
     for days, datasets, counted in cube_weather.read(archive, _files(task), pixels.by_grid(), task.days):
-        for attrs in counted:
-            tally.add(attrs)
+        tally.add(counted)
         at = slice(*task.days.slice_locs(days[0], days[-1]))
         for km, dataset in datasets.items():
             for name, values in block.items():

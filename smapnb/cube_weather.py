@@ -24,6 +24,11 @@ log = logging.getLogger(__name__)
 
 # Days of the hourly grid that are held at once, before they are brought to the pixels.
 PIECE = 16
+VARIABLES = {
+    "FORA": tuple(variables.names("forcing")),
+    "NOAH": ("ssm_noah", "rzsm_noah"),
+    "VIC": ("ssm_vic", "rzsm_vic"),
+}
 OPEN: dict[str, Callable[..., xr.Dataset]] = {
     "FORA": nldas.open_forcing,
     "NOAH": nldas.open_noah,
@@ -31,7 +36,7 @@ OPEN: dict[str, Callable[..., xr.Dataset]] = {
 }
 # All variables of FORA are taken to have one mask, so that one tells of all.
 WITNESS = "air_temperature"
-Read = Iterator[tuple[pd.DatetimeIndex, dict[int, xr.Dataset], list[dict]]]
+Read = Iterator[tuple[pd.DatetimeIndex, dict[int, xr.Dataset], dict]]
 
 
 def read(
@@ -53,27 +58,28 @@ def read(
     Yields
     ------
     days : pandas.DatetimeIndex
-        Some of the days, all of them where the weather comes in series.
+        Some of the days; all of them where the weather comes in series. Of cells that all lie off the NLDAS grid there
+        are no series, and nothing is given.
     datasets : dict
-        Size of the grid to the variables (time, pixel); a grid of whose cells none lies on the NLDAS grid is not there.
-    counted : list of dict
-        What the readers counted, in their attributes.
+        Size of the grid to the variables (time, pixel).
+    counted : dict
+        What the reader counted, in its attributes.
     """
     day, hours, cover = archive.nldas_day, archive.min_hours, archive.nldas
+    names = names or list(VARIABLES[files.product])
     if cover == "grids":
         for i in range(0, days.size, PIECE):
             piece = days[i : i + PIECE]
             first, last = (str(piece[k].date()) for k in (0, -1))
             dataset = OPEN[files.product](files.of(piece), day, hours, names, first, last)
-            yield piece, {km: nldas.to_pixels(dataset, km, *cells) for km, cells in parts.items()}, [dataset.attrs]
+            yield piece, {km: nldas.to_pixels(dataset, km, *cells) for km, cells in parts.items()}, dataset.attrs
         return
     first, last = (str(days[k].date()) for k in (0, -1))
-    found = {}
-    for km, cells in parts.items():
-        paths = [path for cell in places.nldas_cells({km: cells}, cover) for path in files.of_cell[int(cell)]]
-        if paths:
-            found[km] = nldas.open_points(paths, day, hours, names, first, last, (km, *cells), cover)
-    yield days, found, [dataset.attrs for dataset in found.values()]
+    paths = [path for cell in places.nldas_cells(parts, cover) for path in files.of_cell[int(cell)]]
+    if paths:
+        dataset = nldas.open_points(paths, day, hours, names, first, last)
+        found = {km: nldas.points_to_pixels(dataset, km, *cells, cover) for km, cells in parts.items()}
+        yield days, found, dataset.attrs
 
 
 def those_with(profile: Profile, files: Files, parts: dict[int, Cells], counts: dict[str, Any]) -> dict[int, Cells]:
@@ -129,10 +135,3 @@ def approximation(archive: Archive, parts: dict[int, Cells]) -> dict[str, Any]:
         share = over.weights.multiply(taken.covering > 0).sum(axis=1)
         told[f"share_of_area_{km}_km"] = [round(float(x), 4) for x in (share.min(), share.mean())]
     return told
-
-
-VARIABLES = {
-    "FORA": tuple(variables.names("forcing")),
-    "NOAH": ("ssm_noah", "rzsm_noah"),
-    "VIC": ("ssm_vic", "rzsm_vic"),
-}

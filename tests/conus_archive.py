@@ -87,11 +87,7 @@ def write(root: Path, days: int, first=FIRST) -> pd.DatetimeIndex:
 
 
 def write_day(root: Path, day: pd.Timestamp) -> None:
-    flags = {"albedo_scav": 0.05, "roughness_coefficient_scav": 0.1, "static_water_body_fraction": 0.02}
-    row, col = np.indices(EaseGrid(36).shape)
-    fields = {"soil_moisture_scav": l3_field(day), **flags, "surface_flag": 1024 * (row % 2), "landcover_class": 10}
-    fields["albedo_scav"] = (row * 1000 + col) / 1e6
-    granules.write_l3(root / "smap/SPL3SMP.009" / f"{day:%Y}", f"{day:%Y%m%d}", fields, version="009", release="R19240")
+    write_l3(root / "smap/SPL3SMP.009" / f"{day:%Y}", day)
     for hour in range(8):
         stamp = day + pd.Timedelta(hours=3 * hour + 1.5)
         granules.write_l4(
@@ -104,6 +100,14 @@ def write_day(root: Path, day: pd.Timestamp) -> None:
     for product in NLDAS:
         for hour in range(24):
             write_hour(root, product, day + pd.Timedelta(hours=hour))
+
+
+def write_l3(folder: Path, day: pd.Timestamp) -> Path:
+    flags = {"albedo_scav": 0.05, "roughness_coefficient_scav": 0.1, "static_water_body_fraction": 0.02}
+    row, col = np.indices(EaseGrid(36).shape)
+    fields = {"soil_moisture_scav": l3_field(day), **flags, "surface_flag": 1024 * (row % 2), "landcover_class": 10}
+    fields["albedo_scav"] = (row * 1000 + col) / 1e6
+    return granules.write_l3(folder, f"{day:%Y%m%d}", fields, version="009", release="R19240")
 
 
 def write_hour(root: Path, product: str, stamp: pd.Timestamp) -> Path:

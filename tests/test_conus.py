@@ -248,6 +248,32 @@ def test_cells_under_stations_are_added(root, tmp_path, data):
     assert "ssm_smap" not in more
 
 
+def test_cells_without_weather_are_left_out_and_named(some, tmp_path, caplog):
+    """The files' grid ends at 96W: cells wholly west of it stay, cells wholly east of it go; what is named is gone."""
+    profile = make_profile(2, targets=["surface"], statics=[], land_models=[], region=(-98, -95, 33, 35))
+    with caplog.at_level(logging.WARNING):
+        kept = cube.open_cube(build(profile, tmp_path / "cube.zarr", some)).load()
+    rows, cols = grid.EaseGrid(36).window(-98, -95, 33, 35)
+    west, _, east, _ = grid.EaseGrid(36).bounds_degrees(rows.start, np.arange(cols.start, cols.stop))
+    columns = np.arange(cols.start, cols.stop)
+    end = archive.LON[-1] + 0.0625
+    assert set(columns[east <= end]) <= set(kept["col"].values) and not set(columns[west >= end]) & set(
+        kept["col"].values
+    )
+    assert (east <= end).sum() >= 4 and (west >= end).sum() >= 2
+    assert kept["air_temperature"].notnull().all() and kept["ssm_smap"].notnull().any("time").all()
+    told = json.loads(kept.attrs["pixels"])
+    gone = {tuple(cell) for cell in told["cells_36_km_without_weather"]}
+    here = set(zip(kept["row"].values.tolist(), kept["col"].values.tolist(), strict=True))
+    assert not gone & here and len(gone) == told["n_cells_36_km_without_weather"] > 10
+    assert len(gone) + len(here) == told["n_cells_36_km"] - told["n_cells_36_km_seldom_observed"]
+    (line,) = [record.message for record in caplog.records if "no weather" in record.message]
+    row, col = min(gone)
+    lon, lat = grid.EaseGrid(36).center(row, col)
+    assert line.startswith(f"{len(gone)} cells left out, as NLDAS has no weather there: ")
+    assert f"36 km ({row}, {col}) at {lat:.2f}N {-lon:.2f}W" in line and line.endswith(f"and {len(gone) - 5} more")
+
+
 def test_at_most_so_many_pixels_of_each_grid(files, tmp_path):
     profile = make_profile(2, pixels=4, statics=["albedo"], targets=["rootzone", "surface"], land_models=[])
     few = cube.open_cube(build(profile, tmp_path / "cube.zarr", files))

@@ -143,13 +143,14 @@ def test_the_series_at_the_centre_stands_for_the_pixel(tmp_path):
     write(tmp_path, "2016-01-01", [280.0] * 48, lat=35.3125, lon=-98.8125)
     write(tmp_path, "2016-01-01", [290.0] * 48, lat=35.4375, lon=-98.8125)
     write(tmp_path, "2016-01-01", [300.0] * 48, lat=35.3125, lon=-98.6875)
-    data = nldas.open_points(tmp_path, cells=(36, [85, 85], [217, 303]))
+    points = nldas.open_points(tmp_path)
+    data = nldas.points_to_pixels(points, 36, [85, 85], [217, 303])
     assert data["row"].to_numpy().tolist() == [85, 85] and data["col"].to_numpy().tolist() == [217, 303]
     np.testing.assert_array_equal(data["air_temperature"], [[280, np.nan]] * 2)
     assert data.attrs["cover"] == "centre" and data.attrs["hours_missing"] == 0
-    with pytest.raises(NldasError, match=r"air_temperature: 1 of 1 NLDAS cells have no series, .* 40\.0625N 98\.8125W"):
-        nldas.open_points(tmp_path, cells=(9, *EaseGrid(9).cell([-98.8125], [40.0625])))
-    only_east = nldas.open_points(tmp_path, cells=(36, [85], [303]))
+    with pytest.raises(NldasError, match=r"1 of 1 NLDAS cells over .* no series, the first is 40\.0625N 98\.8125W"):
+        nldas.points_to_pixels(points, 9, *EaseGrid(9).cell([-98.8125], [40.0625]))
+    only_east = nldas.points_to_pixels(points, 36, [85], [303])
     assert only_east["air_temperature"].isnull().all()
 
 
@@ -166,7 +167,8 @@ def test_all_series_over_a_pixel_are_weighted_by_area(tmp_path):
         hours = [270.0 + n * n % 37] * 24
         values[lat == y, lon == x] = hours[0]
         write(tmp_path, "2016-01-01", hours + (hours if n >= len(places) // 5 else [-9999] * 24), lat=y, lon=x)
-    data = nldas.open_points(tmp_path, cells=(36, [row], [col]), cover="covering", start="2016-01-01", end="2016-01-02")
+    points = nldas.open_points(tmp_path, start="2016-01-01", end="2016-01-02")
+    data = nldas.points_to_pixels(points, 36, [row], [col], "covering")
     due = by_area(values, lat - 0.0625, lon - 0.0625, 0.125, row, col, 36)
     found = data["air_temperature"].to_numpy()[:, 0]
     assert found[0] == pytest.approx(due, abs=0.02)  # sphere and ellipsoid differ by so much
@@ -177,11 +179,11 @@ def test_all_series_over_a_pixel_are_weighted_by_area(tmp_path):
     path = tmp_path / f"FORA_Tair_{y}_{x}_2016010100.csv"
     path.unlink()
     write(tmp_path, "2016-01-01", [280.0] * 24 + [-9999] * 24, lat=y, lon=x)
-    data = nldas.open_points(tmp_path, cells=(36, [row], [col]), cover="covering")
+    data = nldas.points_to_pixels(nldas.open_points(tmp_path), 36, [row], [col], "covering")
     assert np.isnan(data["air_temperature"][1, 0])
     path.unlink()
-    with pytest.raises(NldasError, match=f"air_temperature: 1 of {n} NLDAS cells have no series"):
-        nldas.open_points(tmp_path, cells=(36, [row], [col]), cover="covering")
+    with pytest.raises(NldasError, match=f"1 of {n} NLDAS cells over the pixels have no series"):
+        nldas.points_to_pixels(nldas.open_points(tmp_path), 36, [row], [col], "covering")
 
 
 def test_days_that_are_asked_for_must_have_their_hours(tmp_path):
@@ -198,8 +200,8 @@ def test_days_that_are_asked_for_must_have_their_hours(tmp_path):
     with pytest.raises(NldasError, match="2016-01-03 with 23"):
         nldas.open_points(tmp_path, day="exact", start="2016-01-02", end="2016-01-03")
     assert nldas.open_points(tmp_path, names=["air_temperature"]).sizes["time"] == 3
-    with pytest.raises(NldasError, match=r"no series of \['wind_u'\]"):
-        nldas.open_points(tmp_path, names=["wind_u"])
+    with pytest.raises(NldasError, match=r"no series of wind_u for the NLDAS cell at 44\.9375N 93\.3125W"):
+        nldas.open_points(tmp_path, names=["air_temperature", "wind_u"])
 
 
 def test_the_cell_is_found_from_the_point_that_was_asked_for(tmp_path):

@@ -11,7 +11,7 @@ import xarray as xr
 from numpy.typing import ArrayLike
 
 from smapnb import variables
-from smapnb.grid import NLDAS_AXES, AreaWeights, Cover, EaseGrid, area_weights, nldas_centres, nldas_weights
+from smapnb.grid import NLDAS_AXES, AreaWeights, Cover, EaseGrid, area_weights, nldas_cell, nldas_centres, nldas_weights
 from smapnb.sources._nldas_names import NldasError
 
 # Daily series by our name and by row and column of the NLDAS cell.
@@ -52,7 +52,7 @@ def by_site(series: Series) -> xr.Dataset:
     """Each NLDAS cell is a site, named after its centre, from north to south and west to east: (time, site)."""
     cells = sorted({cell for _, cell in series}, key=lambda cell: (-cell[0], cell[1]))
     days = _days(series)
-    lacking = pd.Series(np.nan, index=days)
+    lacking = pd.Series(np.float32(np.nan), index=days)
     fields = {}
     for name in [row for row in variables.TABLE if any(row == one for one, _ in series)]:
         columns = [series.get((name, cell), lacking).reindex(days).to_numpy(dtype=np.float32) for cell in cells]
@@ -67,22 +67,20 @@ def by_site(series: Series) -> xr.Dataset:
     return xr.Dataset(fields, coords)
 
 
-def at_cells(series: Series, names: list[str], km: int, row: ArrayLike, col: ArrayLike, cover: Cover) -> xr.Dataset:
-    """Series of the NLDAS cells that stand for each cell of the EASE-Grid: (time, pixel)."""
-    weights, source = nldas_weights(EaseGrid(km), np.ravel(row), np.ravel(col), cover).narrowed()
-    over = list(zip(*(axis.tolist() for axis in np.divmod(source, NLDAS_AXES["lon"][1])), strict=True))
-    for name in names:
-        lacking = [cell for cell in over if (name, cell) not in series]
-        if lacking:
-            raise NldasError(
-                f"{name}: {len(lacking)} of {len(over)} NLDAS cells have no series, the first is {place_of(lacking[0])}"
-            )
-    days = _days(series)
-    fields = {}
-    for name in names:
-        values = np.empty((days.size, 1, len(over)), np.float32)
-        for i, cell in enumerate(over):
-            values[:, 0, i] = series[name, cell].reindex(days)
-        fields[name] = (("time", "pixel"), weights(values))
-    attrs = {"grid": f"EASE-Grid 2.0 global, {km} km", "grid_crs": "EPSG:6933"}
-    return xr.Dataset(fields, {"time": days, **pixel_coordinates(km, row, col)}, attrs)
+def at_cells(dataset: xr.Dataset, km: int, row: ArrayLike, col: ArrayLike, cover: Cover) -> xr.Dataset:
+    """See `smapnb.sources.nldas.points_to_pixels`."""
+    weights, source = nldas_weights(EaseGrid(km), row, col, cover).narrowed()
+    rows, cols = nldas_cell(dataset["lon"].to_numpy(), dataset["lat"].to_numpy())
+    site_of = {int(cell): i for i, cell in enumerate(rows * NLDAS_AXES["lon"][1] + cols)}
+    lacking = [int(cell) for cell in source if int(cell) not in site_of]
+    if lacking:
+        raise NldasError(
+            f"{len(lacking)} of {source.size} NLDAS cells over the pixels have no series, the first is "
+            f"{place_of(divmod(lacking[0], NLDAS_AXES['lon'][1]))}"
+        )
+    chosen = dataset.isel(site=[site_of[int(cell)] for cell in source]).transpose("time", "site")
+    fields = {name: (("time", "pixel"), weights(array.to_numpy()[:, None, :])) for name, array in chosen.items()}
+    attrs = dataset.attrs | {"grid": f"EASE-Grid 2.0 global, {km} km", "grid_crs": "EPSG:6933", "cover": cover}
+    return variables.describe(
+        xr.Dataset(fields, {"time": dataset["time"].to_numpy(), **pixel_coordinates(km, row, col)}, attrs)
+    )

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from smapnb.grid import nldas_cell
+from smapnb.grid import NLDAS_AXES, nldas_cell, nldas_centres
 from smapnb.sources._nldas_daily import HOUR, HOURS_A_DAY, DayRule, days_of, span
 from smapnb.sources._nldas_files import clean
 from smapnb.sources._nldas_names import FIELDS, PRODUCT, Field, NldasError, check_units, key_of, keys
@@ -197,6 +197,23 @@ def joined(replies: list[Reply]) -> tuple[pd.Series, int]:
         files = " and ".join(str(reply.path) for reply in replies)
         raise NldasError(f"{files}: two values of {replies[0].field.name} at {whole.index[again][differs][0]}")
     return first, int(again.sum())
+
+
+def check_names(names: Iterable[str], found: Iterable[tuple[str, tuple[int, int]]], where: Path) -> None:
+    """Refuse replies in which a cell lacks one of our names.
+
+    Raises
+    ------
+    NldasError
+        Variable and cell are named.
+    """
+    there = set(found)
+    lacking = [
+        (name, cell) for cell in sorted({cell for _, cell in there}) for name in names if (name, cell) not in there
+    ]
+    if lacking:
+        lon, lat = nldas_centres(lacking[0][1][0] * NLDAS_AXES["lon"][1] + lacking[0][1][1])
+        raise NldasError(f"{where}: no series of {lacking[0][0]} for the NLDAS cell at {lat:.4f}N {-lon:.4f}W")
 
 
 def check_days(

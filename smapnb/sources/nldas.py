@@ -44,7 +44,7 @@ from smapnb.sources._nldas_daily import (
 from smapnb.sources._nldas_files import CENTRE_TOLERANCE
 from smapnb.sources._nldas_names import FIELDS, Field, Granule, NldasError, fields_of, granule_of
 from smapnb.sources._nldas_places import Series, at_cells, by_site, pixel_coordinates, weights_to
-from smapnb.sources._nldas_points import Reply, check_days, daily, files_of, joined, read_header
+from smapnb.sources._nldas_points import Reply, check_days, check_names, daily, files_of, joined, read_header
 
 __all__ = [
     "FIELDS",
@@ -56,6 +56,7 @@ __all__ = [
     "open_noah",
     "open_points",
     "open_vic",
+    "points_to_pixels",
     "to_pixels",
 ]
 
@@ -165,8 +166,6 @@ def open_points(
     names: Sequence[str] | None = None,
     start: str | None = None,
     end: str | None = None,
-    cells: Cells | None = None,
-    cover: Cover = "centre",
 ) -> xr.Dataset:
     """Read replies of the point service, of either version, as daily values.
 
@@ -180,24 +179,17 @@ def open_points(
     day, min_hours
         As in `open_forcing`.
     names : sequence of str, optional
-        Some of our names; None: all that the replies have.
+        Some of our names, each of which every cell must have; None: what there is.
     start, end : str, optional
         First and last day; None: every day that any series touches. Where a day is named, a series with fewer than
-        `min_hours` lines on a day is an error: lines that say that the value is missing are lines.
-    cells : (km, row, col), optional
-        EASE-Grid cell size and cells that the series stand for. None: each NLDAS cell is a site.
-    cover : {"centre", "covering"}
-        Whose series a cell takes: that of the NLDAS cell which holds its centre, for what is cheap; or the mean of
-        those of all NLDAS cells over it, weighted by area, as `to_pixels` makes it of grids. A series that lacks is an
-        error, others are left aside.
+        `min_hours` lines on a day is an error; a line that says that the value is missing is a line.
 
     Returns
     -------
     xarray.Dataset
-        (time, site), sites named ``38.8125N 94.8125W`` after the centre of the NLDAS cell, or (time, pixel); NaN where
-        there are too few hours, or no NLDAS cell. VIC's first layer is taken to be 10 cm. Attributes as in
-        `open_forcing`; ``days_incomplete`` and ``hours_missing`` are numbers of days with fewer than 24 values and of
-        hours without one, series by series.
+        (time, site), sites named ``38.8125N 94.8125W`` after the centre of the NLDAS cell; NaN where there are too few
+        hours. VIC's first layer is taken to be 10 cm. Attributes as in `open_forcing`; ``days_incomplete`` and
+        ``hours_missing`` are numbers of days with fewer than 24 values and of hours without one, series by series.
 
     Raises
     ------
@@ -205,17 +197,20 @@ def open_points(
         No such file or folder, or no reply in it.
     NldasError
         No line that names the columns, a product, variable or unit that is not ours, a line that is no hour and number,
-        hours out of order, fewer hours than the header says, two values of one hour, too few hours of a day, no series
-        for a cell. File and line, or variable, place and day are named.
+        hours out of order, fewer hours than the header says, two values of one hour, too few hours of a day, a cell
+        without one of `names`. File and line, or variable, place and day are named.
     """
     check_rule(day, min_hours)
     files = files_of(paths)
     counts = Counts(files_read=len(files))
-    series: Series = {}
-    missing = short = 0
     by_key: dict[tuple[str, tuple[int, int]], list[Reply]] = {}
     for reply in map(read_header, files):
         by_key.setdefault((reply.field.name, reply.cell), []).append(reply)
+    if names is not None:
+        check_names(names, by_key, files[0].parent)
+    days = pd.date_range(start, end, unit="ns") if start and end else None
+    series: Series = {}
+    missing = short = 0
     for key, own in by_key.items():
         if names is not None and key[0] not in names:
             continue
@@ -224,23 +219,47 @@ def open_points(
         if start or end:
             check_days(hourly, own, day, min_hours, start, end)
         values, n = daily(hourly, day, min_hours)
-        series[key] = (values * own[0].field.factor)[start:end]
+        values = (values * own[0].field.factor)[start:end].astype(np.float32)
+        series[key] = values if days is None else values.reindex(days)  # all of them on the one index
         short += int((n[start:end] < HOURS_A_DAY).sum())
         missing += int((HOURS_A_DAY - n[start:end]).sum())
-    if not series:
-        raise NldasError(f"{files[0].parent}: no series of {list(names or ())}")
     products = {reply.field.product for own in by_key.values() for reply in own}
     attrs = _attrs("+".join(sorted(products)), day, min_hours, counts)
     attrs |= {"days_incomplete": short, "hours_missing": missing}
-    if cells is None:
-        dataset = by_site(series)
-    else:
-        wanted = [name for name in variables.TABLE if name in (names or {name for name, _ in series})]
-        dataset = at_cells(series, wanted, *cells, cover)
-        attrs |= {"cover": cover}
-    dataset = variables.describe(dataset.assign_attrs(attrs))
+    dataset = variables.describe(by_site(series).assign_attrs(attrs))
     variables.check(dataset, str(files[0].parent))
     return dataset
+
+
+def points_to_pixels(
+    dataset: xr.Dataset, grid_km: int, row: ArrayLike, col: ArrayLike, cover: Cover = "centre"
+) -> xr.Dataset:
+    """Give each EASE-Grid cell the series that stand for it.
+
+    Parameters
+    ----------
+    dataset : xarray.Dataset
+        (time, site) as from `open_points`; sites that no cell takes are left aside.
+    grid_km, row, col
+        As in `to_pixels`.
+    cover : {"centre", "covering"}
+        The series of the NLDAS cell that holds the centre of the cell, for what is cheap; or the mean of those of all
+        NLDAS cells over it, as `to_pixels` makes it of grids.
+
+    Returns
+    -------
+    xarray.Dataset
+        (time, pixel), float32, NaN where no NLDAS cell is; coordinates row, col, lat, lon; the attributes stay, with
+        ``cover``.
+
+    Raises
+    ------
+    NldasError
+        The series of an NLDAS cell lacks; its place is named.
+    GridError
+        Cells outside the grid.
+    """
+    return at_cells(dataset, grid_km, np.ravel(row), np.ravel(col), cover)
 
 
 def to_pixels(dataset: xr.Dataset, grid_km: int, row: ArrayLike, col: ArrayLike) -> xr.Dataset:
