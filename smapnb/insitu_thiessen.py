@@ -105,11 +105,11 @@ def _polygons(x: ArrayLike, y: ArrayLike, cell: Cell, only_inside: bool) -> tupl
     x_min, y_min, x_max, y_max = shape.bounds
     size, middle = max(x_max - x_min, y_max - y_min), np.array([(x_min + x_max) / 2, (y_min + y_max) / 2])
     near = (points[taken] - middle) / size
-    _, first, place, count = np.unique(
-        np.round(near / SAME_PLACE), axis=0, return_index=True, return_inverse=True, return_counts=True
-    )
+    _, place, count = np.unique(np.round(near / SAME_PLACE), axis=0, return_inverse=True, return_counts=True)
     place = place.ravel()
-    diagram = shapely.transform(_voronoi(near[first]), lambda xy: xy * size + middle)
+    # The mean of the stations of a place, so that their order does not matter.
+    places = np.column_stack([np.bincount(place, column) / count for column in near.T])
+    diagram = shapely.transform(_voronoi(places), lambda xy: xy * size + middle)
     owned = shapely.intersection(diagram, shape)
     if abs(shapely.area(owned).sum() / shape.area - 1) > AREA_ROUNDING:
         part = shapely.area(owned).sum() / shape.area
