@@ -6,9 +6,6 @@ lstm_packed_gradient. Of a batch only the gates of every day are kept for the gr
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,6 +15,7 @@ from torch.autograd.function import once_differentiable
 
 from smapnb import lstm_pack, lstm_packed_gradient, lstm_packed_kernel
 from smapnb.lstm_packed_kernel import Network, Plan
+from smapnb.lstm_threads import give_back, in_threads, take
 from smapnb.lstm_vector import BYTES, ROWS
 
 # Share of W_h that an instance keeps. Up to OWN each instance has its own product with its packed part, which is bound
@@ -115,7 +113,7 @@ def run_forward(x: Tensor, laid_out: Layout, weights: Parameters) -> tuple[Tenso
     def instances(low: int, high: int) -> None:
         lstm_packed_kernel.forward(low, high, shared, x0, net, plan, a, *end, out)
 
-    _in_threads(instances, _groups(batch, shared))
+    in_threads(instances, _groups(batch, shared))
     return y, h, s, gates
 
 
@@ -144,8 +142,8 @@ def run_backward(x: Tensor, dy: Tensor, laid_out: Layout, weights: Parameters, g
         def units(first: int, last: int, low: int = low, high: int = high, kept: Any = kept, at: int = at) -> None:
             lstm_packed_gradient.weights(first, last, low, high, days, plan, a, kept, at, d_wx.numpy(), d_wh.numpy())
 
-        _in_threads(instances, [(part,) for part in block])
-        _in_threads(units, _parts(hidden, UNITS))
+        in_threads(instances, [(part,) for part in block])
+        in_threads(units, _parts(hidden, UNITS))
         give_back(inputs)
     first = sums[0].sum(0)
     gradient = [first[:, :many].contiguous(), first[:, many].contiguous(), d_wx, d_wh]
@@ -155,28 +153,6 @@ def run_backward(x: Tensor, dy: Tensor, laid_out: Layout, weights: Parameters, g
 def array(tensor: Tensor) -> Any:
     """View the tensor's numbers as a NumPy array: the same memory where it is contiguous, which results rely on."""
     return tensor.detach().contiguous().numpy()
-
-
-# The largest buffers of a step, handed from one training step to the next: taking them anew from the system each time
-# costs a page fault for every 4 kB.
-_spare: list[Tensor] = []
-
-
-def take(like: Tensor, size: int) -> Tensor:
-    """Return a flat tensor of at least `size`, if possible one that was given back."""
-    for _ in range(len(_spare)):
-        try:
-            buffer = _spare.pop(0)
-        except IndexError:  # another thread was faster
-            break
-        if buffer.dtype == like.dtype and size <= buffer.numel() <= 1.2 * size:
-            return buffer
-    return like.new_empty(int(1.05 * size))
-
-
-def give_back(*buffers: Tensor) -> None:
-    """Offer buffers that are no longer used to the next step."""
-    _spare.extend(buffers)
 
 
 def _network(weights: Parameters, x: np.ndarray, h: np.ndarray) -> Network:
@@ -228,39 +204,6 @@ def _blocks(inputs_at: np.ndarray, groups: list[tuple[int, int]]) -> list[list[i
             begin = inputs_at[low]
         blocks[-1].append(part)
     return blocks
-
-
-_pool: dict[str, Any] = {"threads": None, "many": 0}
-
-
-def _forget_pool() -> None:
-    _pool.update(threads=None, many=0)
-
-
-if hasattr(os, "register_at_fork"):  # a forked process has no threads but the one that forked
-    os.register_at_fork(after_in_child=_forget_pool)
-
-
-def _helpers(many: int) -> ThreadPoolExecutor:
-    """At least so many threads, kept from step to step: starting them anew takes as long as a small batch."""
-    if _pool["many"] < many:
-        _pool.update(threads=ThreadPoolExecutor(many, "lstm"), many=many)
-    return _pool["threads"]
-
-
-def _in_threads(work: Callable[..., None], parts: Sequence[tuple[int, ...]]) -> None:
-    """Do every part, on as many threads as torch uses. The kernels hold no lock, so plain threads run side by side."""
-    left = iter(parts)
-
-    def take_turns() -> None:
-        for part in left:  # each thread takes the next one
-            work(*part)
-
-    many = min(torch.get_num_threads(), len(parts)) - 1
-    others = [_helpers(many).submit(take_turns) for _ in range(many)]
-    take_turns()
-    for other in others:
-        other.result()
 
 
 def network(x: Tensor, masks: tuple[Tensor, ...], weights: Parameters) -> tuple[Tensor, Tensor, Tensor]:

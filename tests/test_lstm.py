@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from smapnb import lstm, lstm_packed
+from smapnb import lstm, lstm_packed, lstm_threads
 from smapnb.lstm import (
     Masks,
     SoilMoistureLSTM,
@@ -392,6 +393,68 @@ def test_the_fastest_path_is_taken(monkeypatch):
     assert taken == ["daily_recurrence", "operator_recurrence"]
 
 
+TEAMS = [True, False] if lstm_threads._state["team"] else [False]
+
+
+@pytest.fixture(params=TEAMS, ids=lambda team: "threads of torch" if team else "threads of ours")
+def two_threads(request, monkeypatch):
+    """Two threads, of torch's OpenMP library where there is one, and of our own, which serve where there is none."""
+    if not request.param:
+        monkeypatch.setitem(lstm_threads._state, "team", None)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_threads_do_each_part_once_and_side_by_side(two_threads):
+    meet, done = threading.Barrier(2, timeout=20), []
+
+    def work(part: int, other: int) -> None:
+        if part < 2:
+            meet.wait()  # passes only if another thread comes too
+        done.append((part, other, threading.get_ident()))
+
+    lstm_threads.in_threads(work, [(part, -part) for part in range(9)])
+    assert sorted(part[:2] for part in done) == [(part, -part) for part in range(9)]
+    assert len({part[2] for part in done}) == 2
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_an_error_in_a_thread_is_raised(two_threads, error):
+    meet = threading.Barrier(2, timeout=20)
+
+    def work(part: int) -> None:
+        meet.wait()
+        if part == 1:
+            raise error("of part 1")
+
+    with pytest.raises(error, match="of part 1"):
+        lstm_threads.in_threads(work, [(0,), (1,)])
+
+
+def test_either_kind_of_threads_gives_the_same_bits(two_threads):
+    model = make(3, 40)
+    x, weighting, masks = random(9, 30, 3), random(9, 30, seed=6), model.draw_masks(30, seeded(3))
+    y, grads = slopes(packed_network, model, x, masks, weighting)
+    torch.set_num_threads(1)
+    expected, alone = slopes(packed_network, model, x, masks, weighting)
+    assert torch.equal(y, expected)
+    assert all(torch.equal(grads[name], alone[name]) for name in alone)
+
+
+def test_spare_buffers_go_to_whom_they_fit():
+    lstm_threads._spare.clear()
+    like, sizes = torch.zeros(1), (1000, 3000, 5000, 7000, 9000)
+    first = [lstm_threads.take(like, size) for size in sizes]
+    lstm_threads.give_back(*first)
+    again = [lstm_threads.take(like, size) for size in (9000, 3000)]
+    assert again[0] is first[4] and again[1] is first[1]  # the search for one does not lose the others
+    assert all(buffer is not first[4] for buffer in (lstm_threads.take(like, 9000), lstm_threads.take(like, 7500)))
+    assert lstm_threads.take(like.double(), 5000) is not first[2]
+    assert lstm_threads.take(like, 1000) is not first[0]  # the oldest of five made room
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
 def test_a_forked_process_starts_threads_of_its_own():
@@ -404,7 +467,7 @@ def test_a_forked_process_starts_threads_of_its_own():
         child = os.fork()
         if child == 0:
             try:
-                lstm_packed._in_threads(lambda part: None, [(part,) for part in range(5)])
+                lstm_threads.in_threads(lambda part: None, [(part,) for part in range(5)])
                 os._exit(0)
             finally:
                 os._exit(1)
