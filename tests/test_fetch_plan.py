@@ -173,6 +173,11 @@ def test_the_book_shows_the_plan_of_today():
     assert shown.startswith("product") and "\nall " in shown
 
 
+def test_the_book_shows_the_plan_of_a_few_sites():
+    page = (Path(__file__).parent.parent / "book" / "fetch.md").read_text(encoding="utf-8")
+    assert page.split("```text\n")[2].split("```")[0] in text(plan_profile(profile.load("sites")))
+
+
 def test_profiles():
     assert "nothing to fetch" in describe(profile.load("twin"), profile.data_root())
     done = plan_profile(profile.load("conus412"))
