@@ -206,8 +206,8 @@ def pieces(start: date, end: date) -> list[tuple[date, date]]:
 def guarded(new_session: Callable[[], requests.Session]) -> Callable[[], requests.Session]:
     """Make sessions whose account and token follow no redirection to another host or port, or out of https.
 
-    Versions of the library differ in when they drop the header: some keep it on every way out of the login service,
-    all of them from https to http on one host.
+    The login service itself may see them. Versions of the library differ in when they drop the header: some keep it on
+    every way out of the login service, all of them from https to http on one host.
     """
 
     def make() -> requests.Session:
@@ -216,7 +216,9 @@ def guarded(new_session: Callable[[], requests.Session]) -> Callable[[], request
 
         def rebuild_auth(prepared_request: requests.PreparedRequest, response: requests.Response) -> None:
             rebuild(prepared_request, response)
-            if session.should_strip_auth(str(response.request.url), str(prepared_request.url)):
+            to = str(prepared_request.url)
+            home = to.startswith(f"https://{errors.EARTHDATA_LOGIN}/")  # whose account it is
+            if session.should_strip_auth(str(response.request.url), to) and not home:
                 for name in ("Authorization", TOKEN_HEADER):
                     # What ~/.netrc holds for the new host is another value, and stays.
                     if prepared_request.headers.get(name) == response.request.headers.get(name):

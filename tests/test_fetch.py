@@ -437,6 +437,10 @@ class Careless(requests.Session):
         ("http://data.nasa.gov/b", False),
         ("https://bucket.s3.amazonaws.com/b", False),
         ("https://data.nasa.gov.example.org/b", False),
+        ("https://urs.earthdata.nasa.gov/oauth/authorize", True),
+        ("http://urs.earthdata.nasa.gov/oauth/authorize", False),
+        ("https://urs.earthdata.nasa.gov.example.org/oauth/authorize", False),
+        ("https://urs.earthdata.nasa.gov@example.org/oauth/authorize", False),
     ],
 )
 def test_an_account_stays_with_its_host_whatever_the_library_does(address, kept):
