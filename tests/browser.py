@@ -10,7 +10,7 @@ import re
 import shutil
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -28,6 +28,7 @@ FLAGS = [
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
     *("--disable-background-networking", "--disable-component-update"),
 ]
+AT_ONCE = 5  # tabs
 PATIENCE_MS = 60_000  # a busy machine is no error of a page
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 
@@ -106,8 +107,26 @@ def browsing(profile_folder: Path, scheme: Any = "light", viewport: Any = DESKTO
             context.close()
 
 
-def visit(context: Any, base: str, page: str, shot: Path | None = None) -> Seen:
-    """Open ``base + page``, wait until plots and mathematics are drawn, and report."""
+def visit(context: Any, base: str, pages: Sequence[str]) -> list[Seen]:
+    """Open each of ``base + page``, wait until plots and mathematics are drawn, and report.
+
+    `AT_ONCE` stand open side by side, each in a tab of its own: the time for which nothing may go wrong passes for
+    all of them together.
+    """
+    found = []
+    for first in range(0, len(pages), AT_ONCE):
+        opened = [_open(context, base, page) for page in pages[first : first + AT_ONCE]]
+        for tab, _ in opened:
+            settle(tab)
+        opened[-1][0].wait_for_timeout(500)  # a figure that has finished is painted with the next frames
+        for tab, seen in opened:
+            seen.facts = tab.evaluate(PROBE)
+            tab.close()
+            found.append(seen)
+    return found
+
+
+def _open(context: Any, base: str, page: str) -> tuple[Any, Seen]:
     seen = Seen(page)
     tab = context.new_page()
     tab.set_default_timeout(120_000)
@@ -120,12 +139,7 @@ def visit(context: Any, base: str, page: str, shot: Path | None = None) -> Seen:
     tab.on("pageerror", lambda e: seen.errors.append(str(e)[:300]))
     tab.on("console", lambda m: seen.errors.append(m.text[:300]) if m.type == "error" else None)
     tab.goto(base + page, wait_until="load")
-    settle(tab)
-    seen.facts = tab.evaluate(PROBE)
-    if shot:
-        tab.screenshot(path=str(shot), full_page=True)
-    tab.close()
-    return seen
+    return tab, seen
 
 
 def settle(tab: Any) -> None:
@@ -141,9 +155,8 @@ def settle(tab: Any) -> None:
              document.querySelectorAll('mjx-container').length >= maths; }"""
     waited = 0
     while not tab.evaluate(ready) and waited < PATIENCE_MS:
-        tab.wait_for_timeout(250)
-        waited += 250
-    tab.wait_for_timeout(500)  # a figure that has finished is painted with the next frames
+        tab.wait_for_timeout(50)
+        waited += 50
 
 
 if __name__ == "__main__":  # `make test` says beforehand what its end would say

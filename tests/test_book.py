@@ -40,7 +40,7 @@ def test_each_fault_of_a_page_is_seen(tmp_path, monkeypatch):
     (tmp_path / "page.html").write_text(FAULTY)
     (tmp_path / "dot.svg").write_text('<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>')
     with served(tmp_path) as base, browsing(tmp_path / "profile", viewport=PHONE) as context:
-        seen = visit(context, base, "page.html")
+        (seen,) = visit(context, base, ["page.html"])
     assert any("absent.png" in failure for failure in seen.failed)
     assert any("outside.invalid" in url for url in seen.outside)
     assert any("thrown" in error for error in seen.errors)
@@ -167,21 +167,21 @@ def test_plots_ask_for_no_graphics_card(html, pages):
 def over_http(html: Path, pages: list[str], tmp_path_factory: pytest.TempPathFactory) -> list[Seen]:
     chromium()
     with served(html) as base, browsing(tmp_path_factory.mktemp("http")) as context:
-        return [visit(context, base, page) for page in pages]
+        return visit(context, base, pages)
 
 
 @pytest.fixture(scope="session")
 def from_disk(html: Path, pages: list[str], tmp_path_factory: pytest.TempPathFactory) -> list[Seen]:
     chromium()
     with browsing(tmp_path_factory.mktemp("file"), scheme="dark") as context:
-        return [visit(context, html.as_uri() + "/", page) for page in pages]
+        return visit(context, html.as_uri() + "/", pages)
 
 
 @pytest.fixture(scope="session")
 def on_a_phone(html: Path, pages: list[str], tmp_path_factory: pytest.TempPathFactory) -> list[Seen]:
     chromium()
     with served(html) as base, browsing(tmp_path_factory.mktemp("phone"), viewport=PHONE) as context:
-        return [visit(context, base, page) for page in pages]
+        return visit(context, base, pages)
 
 
 @pytest.fixture(params=["over_http", "from_disk", "on_a_phone"])
