@@ -110,8 +110,8 @@ def mann_kendall(
     y : array_like
         Shape (..., time), any units; NaN are gaps.
     time : array_like, optional
-        Stamps of the last axis, strictly rising: datetime64, or decimal years. None: one value a day, with 365.25 days
-        to the year.
+        Stamps of the last axis, strictly rising: datetime64, or decimal years. None: the dates that a pandas Series or
+        an xarray DataArray brings along, else one value a day; a year has 365.25 days.
     method : str
         ``original`` (Mann 1945, Kendall 1975). ``author_code``: the same over whole years from the first valid day,
         slope x 365 x 100 (volumetric per cent per year; reference `smapnb.rules`). ``hamed_rao``, ``yue_wang``: var S

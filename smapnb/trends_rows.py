@@ -7,6 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
+import pandas as pd
+import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 from tqdm import tqdm
 
@@ -19,6 +21,10 @@ ROWS_AT_ONCE = 16
 
 def read(y: ArrayLike, time: ArrayLike | None) -> tuple[Floats, Axis]:
     """Values as float64 and the axis of their time; an error where they have none or hold an infinite value."""
+    time = own_dates(y) if time is None else time
+    # asarray alone would show what stands behind a mask, a fill value as -9999.
+    if isinstance(y, np.ma.MaskedArray):
+        y = np.ma.filled(y.astype(np.float64), np.nan)
     values = np.asarray(y, np.float64)
     if values.ndim == 0:
         raise ValueError("y has no time axis")
@@ -27,6 +33,16 @@ def read(y: ArrayLike, time: ArrayLike | None) -> tuple[Floats, Axis]:
         place = tuple(int(i) for i in np.argwhere(infinite)[0])
         raise ValueError(f"y holds an infinite value at index {place}; a gap is NaN")
     return values, Axis.of(time, values.shape[-1])
+
+
+def own_dates(y: ArrayLike) -> pd.DatetimeIndex | None:
+    """Dates that a pandas Series or an xarray DataArray brings along; an error where its time is not the last axis."""
+    index = y.index if isinstance(y, pd.Series) else None
+    if isinstance(y, xr.DataArray) and y.dims:
+        if "time" in y.dims[:-1]:
+            raise ValueError(f"y has the dimensions {y.dims}; time must be the last")
+        index = y.indexes.get(y.dims[-1])
+    return index if isinstance(index, pd.DatetimeIndex) else None
 
 
 def over_rows(

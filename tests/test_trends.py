@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pymannkendall
 import pytest
+import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import kendalltau, theilslopes
@@ -142,6 +143,25 @@ def test_slopes_go_by_elapsed_time_not_by_index():
     assert sen_slope([1.0, 1.25, 5.0], years, level=None).slope == pytest.approx(1.0)
     with_gap = sen_slope(np.array([0.0, NAN, 1.0, NAN, NAN, 2.5]), level=None)
     assert with_gap.slope == pytest.approx(0.5 * YEAR)  # slopes 1/2, 1/2, 1/2
+
+
+def test_dates_that_the_values_bring_along_count():
+    """One value a year, rising by 0.1: taken for one a day it would rise by 36.5 a year."""
+    stamps = pd.date_range("2001-01-01", periods=12, freq="YS")
+    y = 0.1 * np.asarray((stamps - stamps[0]) / pd.Timedelta(days=365.25))
+    labelled = xr.DataArray([y, 2 * y], {"time": stamps}, ("pixel", "time"))
+    assert sen_slope(pd.Series(y, stamps)).slope == pytest.approx(0.1)
+    assert mann_kendall(labelled).slope == pytest.approx([0.1, 0.2])
+    assert sen_slope(y).slope == pytest.approx(0.1 * 365.25, rel=1e-3)
+    assert sen_slope(labelled.drop_vars("time")[0]).slope == sen_slope(y).slope
+    with pytest.raises(ValueError, match=r"\('time', 'pixel'\); time must be the last"):
+        sen_slope(labelled.transpose())
+
+
+def test_masked_values_are_gaps():
+    y = np.ma.masked_equal([0.0, 1.0, -9999.0, 3.0, 4.0], -9999.0)
+    assert mann_kendall(y).n == 4
+    assert sen_slope(y).slope == pytest.approx(365.25)
 
 
 def test_shape_is_kept_and_series_are_independent():
