@@ -76,6 +76,7 @@ def granules(earthaccess: Any, product: Product, start: date, end: date) -> list
         It holds no such granule.
     """
     query: dict[str, Any] = {"short_name": product.short_name, "version": product.version, "count": -1}
+    query["cloud_hosted"] = True  # the catalogue may still name the archive's former, closed server beside
     if product.every != "once":
         query["temporal"] = (f"{start}T00:00:00", f"{end}T23:59:59")
     try:

@@ -209,6 +209,7 @@ def test_granules_come_from_the_catalogue(server, earthaccess, tmp_path):
     assert earthaccess.logins == [{"strategy": "netrc", "persist": False}]
     assert earthaccess.searches[0]["short_name"] == "SPL3SMP"
     assert earthaccess.searches[0]["version"] == "009"
+    assert earthaccess.searches[0]["cloud_hosted"] is True
     assert earthaccess.searches[0]["temporal"] == ("2016-12-31T00:00:00", "2017-01-01T23:59:59")
     assert server.log[0].headers["authorization"] == f"Bearer {SECRET}"
     for path in tmp_path.rglob("*"):
