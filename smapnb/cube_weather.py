@@ -91,7 +91,8 @@ def those_with(profile: Profile, files: Files, parts: dict[int, Cells], counts: 
     days = pd.date_range(profile.data.start, profile.data.end)
     known = {km: np.zeros(row.size, bool) for km, (row, _) in parts.items()}
     some = {km: cells for km, cells in parts.items() if cells[0].size}
-    for span in [days] if profile.archive.nldas != "grids" else [days[:1], days[-1:]]:
+    spans = [days[:1], days[-1:]] if profile.archive.nldas == "grids" else [days]
+    for span in spans if some else []:
         for _, datasets, _ in read(profile.archive, files, some, span, [WITNESS]):
             for km, dataset in datasets.items():
                 known[km] |= dataset[WITNESS].notnull().any("time").to_numpy()

@@ -360,6 +360,18 @@ def test_a_site_east_of_nldas_is_left_out_with_one_line(grids, tmp_path, caplog)
         cube.build(only, tmp_path / "east.zarr", tmp_path / "data", "serial")
 
 
+def test_sites_that_smap_seldom_sees(grids, tmp_path, caplog):
+    """Of five days each cell is seen on three or four: on more than 0.85 of them none."""
+    profile = settings(SITES, nldas="centre", least_observed=0.85)
+    with_series(grids, tmp_path / "data", profile)
+    with (
+        caplog.at_level(logging.WARNING),
+        pytest.raises(CubeError, match=r"seldom_observed 2, .* n_pixels_36_km 0"),
+    ):
+        cube.build(profile, tmp_path / "cube.zarr", tmp_path / "data", "serial")
+    assert "cells of sites left out, as SMAP saw them on too few of the days: 36 km (" in caplog.text
+
+
 def test_series_that_lack_or_end_early(grids, tmp_path):
     profile = settings(nldas="centre")
     paths = with_series(grids, tmp_path / "data", profile)

@@ -222,21 +222,34 @@ def test_fetched_files_are_those_of_the_archives(archives, fetched):
     assert (fetched / f"smap/SPL4SMGP.008{places.WINDOW}/2016").is_dir()
 
 
-def test_the_cube_has_every_cell_with_land_and_no_other(data):
+def test_the_cube_has_every_cell_with_land_and_weather_and_no_other(data):
+    """The box reaches a degree farther east than NLDAS: three columns of 36 km and eleven of 9 km at the most.
+
+    Its westernmost and southernmost cells lie half beyond.
+    """
     assert data.indexes["time"].equals(week.DAYS)
-    row, col = cells(36)
-    assert held(data, 36).sum() == 70 * 158 == (data["grid_km"] == 36).sum()
+    told = json.loads(data.attrs["pixels"])
     row, col = cells(9)
-    ever = np.isfinite([week.rootzone(row, col, k) for k in range(8)]).any(axis=0)
-    np.testing.assert_array_equal(held(data, 9), ever)
-    assert 0.7 * 280 * 632 < ever.sum() == (data["grid_km"] == 9).sum()
+    land = {36: np.ones((70, 158), bool), 9: np.isfinite([week.rootzone(row, col, k) for k in range(8)]).any(axis=0)}
+    for km, few in ((36, 3), (9, 11)):
+        reached = np.isfinite(week.weather(("FORA", "Tair"), km)).all(axis=0)
+        np.testing.assert_array_equal(held(data, km), land[km] & reached)
+        assert (land[km] & reached).sum() == (data["grid_km"] == km).sum()
+        beyond = land[km] & ~reached
+        assert told[f"n_cells_{km}_km_without_weather"] == beyond.sum() > 0
+        start = np.array([axis.start for axis in week.BOX[km]])
+        assert {tuple(cell) for cell in told[f"cells_{km}_km_without_weather"]} == set(
+            map(tuple, np.argwhere(beyond) + start)
+        )
+        assert reached[:-1, 1:-few].all() and not reached[:, -1].any()
+    assert (data["grid_km"] == 9).sum() > 0.7 * 280 * 632
 
 
 def test_surface_of_smap(data):
     row, col = cells(36)
     found = on_grid(data, "ssm_smap", 36)
     for n in range(7):
-        np.testing.assert_array_equal(found[n], week.surface(row, col, n))
+        np.testing.assert_array_equal(found[n], np.where(held(data, 36), week.surface(row, col, n), np.nan))
     assert np.isnan(on_grid(data, "ssm_smap", 9)).all()
     assert 0.5 < np.isfinite(found).mean() < 0.7
 
@@ -248,7 +261,7 @@ def test_root_zone_of_smap(data):
     for n in range(7):
         fields = np.array([week.rootzone(row, col, k) for k in range(8 * n, 8 * n + 8)], np.float64)
         count = np.isfinite(fields).sum(axis=0)
-        mean = np.where(count >= 6, np.nansum(fields, axis=0) / np.maximum(count, 1), np.nan)
+        mean = np.where((count >= 6) & held(data, 9), np.nansum(fields, axis=0) / np.maximum(count, 1), np.nan)
         np.testing.assert_allclose(found[n], mean, rtol=1e-7, atol=0)
         assert set(np.unique(count).tolist()) >= {0, 5, 6, 8}
     assert np.isnan(on_grid(data, "rzsm_smap", 36)).all()
