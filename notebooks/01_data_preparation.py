@@ -15,6 +15,7 @@
 # %%
 import numpy as np
 import pandas as pd
+import xarray as xr
 
 from smapnb import cube, plot, stations, train
 from smapnb.batch import Scaler
@@ -137,8 +138,10 @@ plot.interactive_series(example, together, title=f"SMAP soil moisture, {place}",
 # %%
 names = [*settings.inputs.forcing, *settings.inputs.statics, *together]
 days = data.isel(pixel=own).sel(time=training)
-held_pixels, _ = train.held_back(days, settings)
-scaler = Scaler.fit(days.isel(pixel=~held_pixels), names, settings.rules)
+held_pixels, held_days = train.held_back(days, settings)
+seen = days[names].isel(pixel=~held_pixels)
+seen = seen.assign({name: seen[name].where(xr.DataArray(~held_days, dims="time")) for name in together})
+scaler = Scaler.fit(seen, names, settings.rules)
 scaling = pd.DataFrame(
     {
         "units": [data[name].attrs["units"] for name in names],
