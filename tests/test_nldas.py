@@ -358,8 +358,9 @@ def test_vic_with_ten_centimetres_or_a_map(tmp_path):
     assert mapped.attrs["vic_layer_depth"] == "map"
     with pytest.raises(NldasError, match="does not hold every cell"):
         nldas.open_vic(tmp_path, layer_depth=depth[:101])
-    with pytest.raises(NldasError, match="not positive"):
-        nldas.open_vic(tmp_path, layer_depth=0.0)
+    for not_metres in (0.0, 10.0, depth * 100):
+        with pytest.raises(NldasError, match="is it in metres"):
+            nldas.open_vic(tmp_path, layer_depth=not_metres)
 
 
 # What files can be --------------------------------------------------------------------------

@@ -64,6 +64,8 @@ log = logging.getLogger(__name__)
 
 SOURCE = "NASA GES DISC, NLDAS-2 {product}; Xia et al. (2012), doi:10.1029/2011JD016048"
 LICENCE = "NASA open data policy"
+# No first layer is thicker, in metres; a map in centimetres would give a tenth of a per cent of moisture in silence.
+THICKEST = 2.0
 # Regridding holds a few copies of its input in float64, so that a long series goes through it in pieces.
 DAYS_A_PIECE = 16
 Paths = str | Path | Iterable[str | Path]
@@ -154,7 +156,7 @@ def open_vic(
         a map (lat, lon) on the NLDAS grid that covers the files' part of it. The attribute ``vic_layer_depth`` tells.
 
     Other parameters, result and errors are those of `open_forcing`; names are ``ssm_vic`` and ``rzsm_vic``. A depth
-    that is not positive, or a map that lacks a cell, is an NldasError; NaN in the map gives NaN.
+    that is not positive or beyond 2 m, or a map that lacks a cell, is an NldasError; NaN in the map gives NaN.
     """
     return _open(path, "VIC", day, min_hours, names, start, end, cells, layer_depth)
 
@@ -372,8 +374,8 @@ def _factors(
         except KeyError as error:
             raise NldasError(f"layer_depth: the map does not hold every cell of the files ({error})") from error
         depth = nearest.transpose("lat", "lon").to_numpy().astype(np.float64)
-    if (np.asarray(depth) <= 0).any():
-        raise NldasError("layer_depth: a thickness that is not positive, in metres")
+    if (np.asarray(depth) <= 0).any() or (np.asarray(depth) > THICKEST).any():
+        raise NldasError(f"layer_depth: a thickness of 0 or less, or above {THICKEST:g} m; is it in metres?")
     return factors | {"ssm_vic": 1 / (1000 * depth)}
 
 
