@@ -64,7 +64,7 @@ log = logging.getLogger(__name__)
 
 SOURCE = "NASA GES DISC, NLDAS-2 {product}; Xia et al. (2012), doi:10.1029/2011JD016048"
 LICENCE = "NASA open data policy"
-# No first layer is thicker, in metres; a map in centimetres would give a tenth of a per cent of moisture in silence.
+# No first layer is thicker, in metres; a map in centimetres would give a hundredth of the moisture in silence.
 THICKEST = 2.0
 # Regridding holds a few copies of its input in float64, so that a long series goes through it in pieces.
 DAYS_A_PIECE = 16
