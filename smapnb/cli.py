@@ -75,13 +75,21 @@ Scheduler = Annotated[
 
 
 @app.command("cube")
-def build_cube(name: Name, scheduler: Scheduler = None, assign: Assign = None) -> None:
+def build_cube(
+    name: Name,
+    append: Annotated[
+        bool, typer.Option("--append", help="Add the days after the cube's last one; write nothing else again.")
+    ] = False,
+    scheduler: Scheduler = None,
+    assign: Assign = None,
+) -> None:
     """Build the cube of a run from the data; at full size, a stopped build goes on by the same command."""
     from smapnb import cluster, cube  # here, as the readers take a second to import
 
     with _one_line_errors(cube.CubeError, cluster.ClusterError):
         chosen = profile.load(name, overrides=profile.parse_assignments(assign or []))
-        typer.echo(cube.build(chosen, profile.run_folder(chosen.name) / "cube.zarr", scheduler=scheduler))
+        make = cube.append if append else cube.build
+        typer.echo(make(chosen, profile.run_folder(chosen.name) / "cube.zarr", scheduler=scheduler))
 
 
 @app.command()

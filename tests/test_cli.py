@@ -6,7 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 import smapnb
-from smapnb import cli, runner
+from smapnb import cli, cube, runner
 
 ROOT = Path(__file__).parent.parent
 
@@ -68,6 +68,21 @@ def test_user_errors_are_one_line_and_a_failing_exit_code(arguments, words, tmp_
     assert len(result.stderr.splitlines()) == 1
     for word in words:
         assert word in result.stderr
+
+
+def test_a_cube_gets_more_days_and_keeps_its_files(tmp_path, monkeypatch):
+    monkeypatch.setenv("SMAPNB_RUNS", str(tmp_path))
+    few = ["-p", "data.pixels=2", "-p", "one_year_test=null"]
+    assert invoke("cube", "smoke", *few).exit_code == 0
+    files = [path for path in (tmp_path / "smoke" / "cube.zarr").rglob("*") if path.is_file()]
+    first = {path: path.stat().st_mtime_ns for path in files}
+    more = invoke("cube", "smoke", "--append", *few, "-p", "data.end=2018-03-31")
+    assert more.exit_code == 0
+    assert str(cube.open_cube(more.stdout.strip())["time"].values[-1])[:10] == "2018-03-31"
+    assert first and all(path.stat().st_mtime_ns == before for path, before in first.items())
+    again = invoke("cube", "smoke", "--append", *few, "-p", "data.end=2018-03-31")
+    assert again.exit_code == 1
+    assert "nothing to append, it already ends on 2018-03-31" in again.stderr
 
 
 def test_profiles_outside_a_project_folder_is_an_error(tmp_path, monkeypatch):
