@@ -318,8 +318,9 @@ def load(profile: str | Path, overrides: dict[str, Any] | None = None, folder: P
         raise ProfileError(f"{path}: not a mapping of keys to values")
     for dotted, value in (overrides or {}).items():
         set_dotted(values, dotted, _read_value(dotted, value) if isinstance(value, str) else value)
-    archive = (values.get("data") or {}).get("archive") or {}
-    if isinstance(archive.get("sites"), str):
+    data = values.get("data")
+    archive = data.get("archive") if isinstance(data, dict) else None
+    if isinstance(archive, dict) and isinstance(archive.get("sites"), str):
         archive["sites"] = read_places(path.parent / archive["sites"])
     return Profile.model_validate(values)
 

@@ -189,6 +189,12 @@ def test_places_that_do_not_hold(archive, words):
         load("conus", data__archive=archive)
 
 
+@pytest.mark.parametrize("override", [{"data": "here"}, {"data__archive": "there"}, {"data": None}])
+def test_a_section_that_is_a_value_is_told_by_its_name(override):
+    with pytest.raises(ValidationError, match=r"data"):
+        load("conus", **override)
+
+
 def test_series_are_not_fetched_for_pixels_that_nobody_takes():
     with pytest.raises(ValidationError, match="name sites instead of pixels"):
         load("conus", data__archive={"nldas": "centre"}, data__pixels=3)
