@@ -81,7 +81,7 @@ _ROWS = [
     _static("albedo", "1", "SMAP single-scattering albedo, time mean", 0, 1, "flag_albedo"),
     _static("roughness", "1", "SMAP roughness coefficient, time mean", 0, 1, "flag_roughness"),
     _static("water_fraction", "1", "SMAP static water body fraction, time mean", 0, 1, "flag_waterbody"),
-    _static("dense_vegetation", "1", "SMAP dense-vegetation flag, rounded time mean", 0, 1, "flag_vegDense"),
+    _static("dense_vegetation", "1", "SMAP dense-vegetation flag, time mean", 0, 1, "flag_vegDense"),
     _static("landcover_class", "1", "IGBP land-cover class", 0, 17, "flag_landcover"),
     _static(
         "surface_condition",
