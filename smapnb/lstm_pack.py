@@ -1,8 +1,8 @@
 """Kept rows and columns of a matrix side by side, their products, and the way back, in Numba.
 
 It knows vectors and masks, no equation. Packed matrices are flat arrays with their rows `step` apart; positions are
-counted in elements and nothing is checked. Every vector written may spill over its end by less than its own length, so
-that each array has one vector more than it needs.
+counted in elements and nothing is checked. Whole vectors are read and written, so that each array has one vector more
+than it needs.
 """
 
 from typing import Any
@@ -60,6 +60,13 @@ def room(n, like):
     more = np.empty(n + lanes_of(like), like.dtype)
     skip = -more.ctypes.data % BYTES // like.itemsize
     return more[skip : skip + n]
+
+
+@njit(**PLAIN)
+def clear(a, first, last):
+    """Write 0 there; a slice that takes a number costs the compiler a second each time."""
+    for c in range(first, last):
+        a[c] = 0
 
 
 @njit(**PLAIN)
@@ -154,45 +161,37 @@ def of_instance(kept, b):
     return where[b, : count[b]], bits[b], before[b]
 
 
+# The next three run once for each row of a matrix. A branch or a slice in them would count references, which takes
+# longer than the row.
+
+
 @njit(**PLAIN)
 def pack_row(source, first, units, target, place):
     """Write the kept elements of the row that starts at source[first] from target[place] on, then a vector of zeros."""
     where, bits, before = units
     lanes = lanes_of(source)
     for k in range(bits.size):
-        if first + (k + 1) * lanes <= source.size:
-            compress(source, first + k * lanes, bits[k], target, place + before[k])
-        else:  # A whole vector would be read beyond the end.
-            for c in range(before[k], where.size):
-                target[place + c] = source[first + where[c]]
-    target[place + where.size : place + where.size + lanes] = 0
+        compress(source, first + k * lanes, bits[k], target, place + before[k])
+    for c in range(lanes):
+        target[place + where.size + c] = 0
 
 
 @njit(**PLAIN)
-def unpack_row(source, place, units, target, first, hidden):
-    """Write the row of length `hidden` that starts at target[first]: kept elements from source[place] on, else 0."""
-    where, bits, before = units
+def unpack_row(source, place, units, target, first):
+    """Write the row that starts at target[first], whole vectors: kept elements from source[place] on, else 0."""
+    _, bits, before = units
     lanes = lanes_of(source)
-    whole = hidden // lanes
-    for k in range(whole):
+    for k in range(bits.size):
         expand(source, place + before[k], bits[k], target, first + k * lanes)
-    if whole < bits.size:
-        target[first + whole * lanes : first + hidden] = 0
-        for c in range(before[whole], where.size):
-            target[first + where[c]] = source[place + c]
 
 
 @njit(**PLAIN)
-def unpack_add(source, place, units, target, first, hidden):
+def unpack_add(source, place, units, target, first):
     """As `unpack_row`, added to what is there."""
-    where, bits, before = units
+    _, bits, before = units
     lanes = lanes_of(source)
-    whole = hidden // lanes
-    for k in range(whole):
+    for k in range(bits.size):
         expand_add(source, place + before[k], bits[k], target, first + k * lanes)
-    if whole < bits.size:
-        for c in range(before[whole], where.size):
-            target[first + where[c]] += source[place + c]
 
 
 @njit(**PLAIN)
@@ -213,7 +212,7 @@ def pack_units(weight, gates, units, target, step):
     for q in range(4):
         for g in range(gates.size):
             pack_row(flat, (q * hidden + gates[g]) * hidden, units, target, (q * width + g) * step)
-        target[(q * width + gates.size) * step : (q + 1) * width * step] = 0
+        clear(target, (q * width + gates.size) * step, (q + 1) * width * step)
 
 
 @njit(**PLAIN)

@@ -21,7 +21,7 @@ from smapnb.lstm_vector import BYTES, ROWS
 # Share of W_h that an instance keeps. Up to OWN each instance has its own product with its packed part, which is bound
 # by the reading of it. Up to SHARED, and over enough days to pay for the packing, a group of instances shares a product
 # with the whole of W_h, bound by arithmetic. Measured at 256 units; beyond, products of the whole batch are faster.
-OWN, SHARED, SHARED_DAYS = 0.3, 0.5, 60
+OWN, SHARED, SHARED_DAYS = 0.3, 0.5, 24
 # Instances that a thread takes at once: few enough that none waits long for another, and where they share products
 # enough that W_h is read seldom.
 GROUP_OWN, GROUP_SHARED = 6, 12
@@ -106,8 +106,8 @@ def run_forward(x: Tensor, laid_out: Layout, weights: Parameters) -> tuple[Tenso
     plan, shared = laid_out.plan, laid_out.shared
     h, s = x.new_empty(batch, hidden), x.new_empty(batch, hidden)
     y, gates = x.new_empty(days, batch), take(x, laid_out.gates)
-    h_t = array(weights.h.T)
-    net = _network(weights, array(weights.x.T), _all_gates(h_t) if shared else h_t)
+    x_t, h_t = _with_room(weights.x.T, hidden), _with_room(weights.h.T, hidden)
+    net = _network(weights, x_t, _all_gates(h_t) if shared else h_t)
     x0, a, end, out = array(x), gates.numpy(), (h.numpy(), s.numpy()), y.numpy()
 
     def instances(low: int, high: int) -> None:
@@ -121,8 +121,10 @@ def run_backward(x: Tensor, dy: Tensor, laid_out: Layout, weights: Parameters, g
     """Return the gradient at each of the weights."""
     (days, batch, many), hidden = x.shape, weights.out.shape[1]
     plan, shared = laid_out.plan, laid_out.shared
-    d_wx, d_wh = torch.zeros_like(weights.x), torch.zeros_like(weights.h)
-    net = _network(weights, array(weights.x), _all_units(weights.h) if shared else array(weights.h))
+    lanes = BYTES // x.element_size()
+    d_wx, d_wh = (x.new_zeros(4 * hidden, -(-hidden // lanes) * lanes) for _ in range(2))
+    wx, wh = _with_room(weights.x, hidden), _with_room(weights.h, hidden)
+    net = _network(weights, wx, _all_units(wh) if shared else wh)
     x0, grad, a = array(x), array(dy), gates.numpy()
     groups = _groups(batch, shared)
     # A row for each group, so that the order of sums is that of the instances, whichever thread comes first.
@@ -146,7 +148,8 @@ def run_backward(x: Tensor, dy: Tensor, laid_out: Layout, weights: Parameters, g
         in_threads(units, _parts(hidden, UNITS))
         give_back(inputs)
     first = sums[0].sum(0)
-    gradient = [first[:, :many].contiguous(), first[:, many].contiguous(), d_wx, d_wh]
+    gradient = [first[:, :many], first[:, many], d_wx[:, :hidden], d_wh[:, :hidden]]
+    gradient = [part.contiguous() for part in gradient]
     return [*gradient, sums[1].sum(0), sums[2].sum(0)[None], dy.sum(dtype=torch.float64).to(dy.dtype)[None]]
 
 
@@ -157,7 +160,19 @@ def array(tensor: Tensor) -> Any:
 
 def _network(weights: Parameters, x: np.ndarray, h: np.ndarray) -> Network:
     first = torch.cat([weights.first.T, weights.first_bias[None]])
-    return Network(array(first), x, h, array(weights.bias)[None], array(weights.out)[0], array(weights.out_bias))
+    bias, out = weights.bias[None], array(weights.out)[0]
+    return Network(_with_room(first, out.size), x, h, _with_room(bias, out.size), out, array(weights.out_bias))
+
+
+def _with_room(tensor: Tensor, hidden: int) -> np.ndarray:
+    """Return rows of `hidden` units, or a copy with a vector behind it where packing would read beyond the end."""
+    matrix = array(tensor)
+    lanes = BYTES // matrix.itemsize
+    if hidden % lanes == 0:
+        return matrix
+    with_room = np.zeros(matrix.size + lanes, matrix.dtype)
+    with_room[: matrix.size] = matrix.ravel()
+    return with_room[: matrix.size].reshape(matrix.shape)
 
 
 def _all(hidden: int, like: np.ndarray) -> Any:
@@ -174,9 +189,8 @@ def _all_gates(wh_t: np.ndarray) -> np.ndarray:
     return packed.reshape(-1, step)
 
 
-def _all_units(weight: Tensor) -> np.ndarray:
+def _all_units(wh: np.ndarray) -> np.ndarray:
     """W_h as `lstm_pack.pack_units` lays it out, with every unit."""
-    wh = array(weight)
     hidden, lanes = wh.shape[1], BYTES // wh.itemsize
     units, step = _all(hidden, wh), lstm_pack.step_of(hidden, lanes)
     packed = lstm_pack.room((4 * lstm_pack.width_of(hidden, lanes) + 1) * step, wh)

@@ -9,6 +9,7 @@ from numba import njit
 from smapnb.lstm_kernel import FAST, _tanh
 from smapnb.lstm_pack import (
     PLAIN,
+    clear,
     lanes_of,
     of_instance,
     pack_row,
@@ -168,7 +169,7 @@ def _days_shared(low, high, dy, net, plan, gates, s, tanh_s):
                 dh[c] = dy[t, low + j] * out[j, c] + more[c] * mask_h[j, c]
             _day_backward(gates[at : at + 4 * width], width, mask_g[j], dh, tanh_s[j, t], s[j, t], ds[j])
             for q in range(4):
-                unpack_row(gates, at + q * width, g, d_full, j * full + q * full_width, hidden)
+                unpack_row(gates, at + q * width, g, d_full, j * full + q * full_width)
 
 
 @njit(**PLAIN)
@@ -217,8 +218,12 @@ def _turn(a, start, days, step, n):
 
 @njit(**PLAIN)
 def weights(first, last, low, high, days, plan, gates, inputs, inputs_at, d_wx, d_wh):
-    """Add to d_wx, d_wh (4 hidden, hidden), rows of units first to last, a product over its days for each instance."""
-    hidden, lanes = d_wx.shape[1], lanes_of(d_wx)
+    """Add to d_wx, d_wh, rows of units first to last, a product over its days for each instance.
+
+    d_wx, d_wh : arrays (4 hidden, hidden and more)
+        Rows of whole vectors.
+    """
+    hidden, lanes = plan.mask_g.shape[1], lanes_of(d_wx)
     tile = room(ROWS * step_of_inputs(hidden, hidden, lanes) + lanes, d_wx)
     flat_x, flat_h = d_wx.reshape(-1), d_wh.reshape(-1)
     for b in range(low, high):
@@ -229,10 +234,10 @@ def weights(first, last, low, high, days, plan, gates, inputs, inputs_at, d_wx, 
         left, right = np.searchsorted(g[0], first), np.searchsorted(g[0], last)
         for q in range(4):
             for r in range(left, right, ROWS):
-                tile[: ROWS * across] = 0
+                clear(tile, 0, ROWS * across)
                 top = plan.gates_at[b] + (q * width + r) * days
                 product(ROWS, days, gates, top, days, 1, inputs, start, across, tile, 0, across, columns)
                 for j in range(min(ROWS, right - r)):
-                    row = (q * hidden + g[0][r + j]) * hidden
-                    unpack_add(tile, j * across, x, flat_x, row, hidden)
-                    unpack_add(tile, j * across + n, k, flat_h, row, hidden)
+                    row = (q * hidden + g[0][r + j]) * d_wx.shape[1]
+                    unpack_add(tile, j * across, x, flat_x, row)
+                    unpack_add(tile, j * across + n, k, flat_h, row)

@@ -177,7 +177,7 @@ def forward(low, high, shared, x, net, plan, gates, h, s, y):
 @njit(**PLAIN)
 def _days_own(b, net, plan, gates, h, s, y, packed):
     """All days of one instance with its own part of W_h, which stays in the cache."""
-    days, hidden, lanes = y.shape[0], h.shape[1], lanes_of(h)
+    days, lanes = y.shape[0], lanes_of(h)
     k, g = of_instance(plan.h, b), of_instance(plan.g, b)
     n, width = k[0].size, width_of(g[0].size, lanes)
     step, place = step_of(4 * width, lanes), places(k[0], g[0])
@@ -193,8 +193,17 @@ def _days_own(b, net, plan, gates, h, s, y, packed):
             row_product(n, dropped, 0, packed, step, gates, at, 4 * width, t % 2 == 0)
         _day(gates[at : at + 4 * width], width, mask_g, cell, now)
         y[t, b] = _dot(now, out, width) + net.out_bias[0]  # equation 8
-    unpack_row(now, 0, g, h.reshape(-1), b * hidden, hidden)
-    unpack_row(cell, 0, g, s.reshape(-1), b * hidden, hidden)
+    _leave(now, g, h[b])
+    _leave(cell, g, s[b])
+
+
+@njit(**PLAIN)
+def _leave(packed, units, row):
+    """Write the state of an instance's units to where it is asked for; 0 for those that are dropped."""
+    whole = np.empty(row.size + lanes_of(row), row.dtype)
+    unpack_row(packed, 0, units, whole, 0)
+    for c in range(row.size):
+        row[c] = whole[c]
 
 
 @njit(**PLAIN)
@@ -230,11 +239,11 @@ def _days_shared(low, high, net, plan, gates, h, s, y):
                 a[c] += part[c]
             _day(a, width, mask_g[j], cell[j], now[j])
             y[t, b] = _dot(now[j], out[j], width) + net.out_bias[0]  # equation 8
-            unpack_row(now[j], 0, g, dropped, j * step_h, hidden)
+            unpack_row(now[j], 0, g, dropped, j * step_h)
             row, mask_h = dropped[j * step_h : j * step_h + hidden], plan.mask_h[b]
             for c in range(hidden):
                 row[c] *= mask_h[c]
     for j in range(group):
         b = low + j
-        unpack_row(now[j], 0, of_instance(plan.g, b), h.reshape(-1), b * hidden, hidden)
-        unpack_row(cell[j], 0, of_instance(plan.g, b), s.reshape(-1), b * hidden, hidden)
+        _leave(now[j], of_instance(plan.g, b), h[b])
+        _leave(cell[j], of_instance(plan.g, b), s[b])

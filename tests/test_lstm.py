@@ -349,14 +349,14 @@ def test_packing_compiles_for_a_processor_without_its_instructions(tmp_path):
 import numpy as np
 from smapnb.lstm_pack import kept_units, lanes_of, of_instance, pack_row, unpack_row
 for kind in (np.float32, np.float64):
-    row = np.arange(1, 38, dtype=kind)
+    row = np.arange(1, 54, dtype=kind)[:37]  # a whole vector is read beyond the end
     on = (np.arange(37) % 3 > 0)[None]
     units = of_instance(kept_units(on, lanes_of(row)), 0)
     packed, back = np.zeros(64, kind), np.ones(64, kind)
     pack_row(row, 0, units, packed, 2)
     assert (packed[2:26] == row[on[0]]).all() and (packed[26:30] == 0).all()
-    unpack_row(packed, 2, units, back, 5, 37)
-    assert (back[5:42] == row * on[0]).all() and (back[:5] == 1).all() and (back[42:] == 1).all()
+    unpack_row(packed, 2, units, back, 5)
+    assert (back[5:42] == row * on[0]).all() and (back[:5] == 1).all()
 """
     environment = {
         **os.environ,
