@@ -57,6 +57,7 @@ def execute(names: dict[str, str]) -> None:
     environment = {**share, **os.environ}
     waiting = list(names)
     running: dict[str, tuple[subprocess.Popen[bytes], Path | None]] = {}
+    began = time.monotonic()
     try:
         while waiting or running:
             while waiting and len(running) < at_once:
@@ -67,6 +68,7 @@ def execute(names: dict[str, str]) -> None:
                 if process.poll() is not None:
                     del running[name]
                     _finish(name, process.returncode, log)
+                    print(f"book: {name} was run after {time.monotonic() - began:.0f} s", file=sys.stderr)
             time.sleep(0.2)
     finally:
         for process, _ in running.values():

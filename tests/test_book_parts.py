@@ -336,7 +336,9 @@ def test_runs_stand_side_by_side_and_share_the_processors(tmp_path, monkeypatch,
     make_book.execute({"twin": "twin", "real": "my/real.yml"})
     assert [(tmp_path / name).read_text() for name in "ab"] == ["3", "3"]
     log = tmp_path / "runs" / "real" / "run.log"
-    assert f"my/real.yml runs as well; its progress is in {log}" in capfd.readouterr().err
+    told = capfd.readouterr().err
+    assert f"my/real.yml runs as well; its progress is in {log}" in told
+    assert re.search(r"twin was run after \d+ s", told) and re.search(r"real was run after \d+ s", told)
 
 
 def test_one_run_has_all_processors_and_one_processor_one_run_at_a_time(tmp_path, monkeypatch):
