@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from smapnb import grid, places
+from smapnb import nldas_grid, places
 from smapnb.cube_store import CubeError
 from smapnb.profile import Profile
 from smapnb.sources import nldas
@@ -180,7 +180,7 @@ def _series(profile: Profile, product: str, folder: Path) -> Files:
             spans.setdefault((reply.field, reply.cell), []).append((reply.first, reply.last))
     lacking = [key for key in due if not _covered(spans.get(key, []), start, end)]
     if lacking:
-        lon, lat = grid.nldas_centres(lacking[0][1])
+        lon, lat = nldas_grid.centres(lacking[0][1])
         raise CubeError(
             f"{folder}: {len(lacking)} of {len(due)} series of {product} are not here for all days {start}..{end}, the "
             f"first is {lacking[0][0]} at {lat}N {-lon}W; {_how(profile)}"

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from smapnb import grid, places, variables
+from smapnb import grid, nldas_grid, places, variables
 from smapnb.cube_archive import Files
 from smapnb.places import Cells, Integers
 from smapnb.profile import Archive, Profile
@@ -131,8 +131,8 @@ def approximation(archive: Archive, parts: dict[int, Cells]) -> dict[str, Any]:
         text = "series of the one NLDAS cell that holds the pixel's centre: not the mean over those that cover it"
     told: dict[str, Any] = {"nldas": text, "n_nldas_cells": int(places.nldas_cells(parts, archive.nldas).size)}
     for km, (row, col) in parts.items():
-        taken = grid.nldas_weights(grid.EaseGrid(km), row, col, archive.nldas)
-        over = grid.nldas_weights(grid.EaseGrid(km), row, col, "covering")
+        taken = nldas_grid.weights(grid.EaseGrid(km), row, col, archive.nldas)
+        over = nldas_grid.weights(grid.EaseGrid(km), row, col, "covering")
         share = over.weights.multiply(taken.covering > 0).sum(axis=1)
         told[f"share_of_area_{km}_km"] = [round(float(x), 4) for x in (share.min(), share.mean())]
     return told

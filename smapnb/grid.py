@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 import scipy.sparse
@@ -43,11 +42,6 @@ SLIVER = 1e-6
 
 # The authors' box around the conterminous United States: west, east, south, north in degrees.
 CONUS = (-125.0, -66.0, 25.0, 50.0)
-
-# NASA's README of the NLDAS-2 products (2014): centre of the first cell, number of cells; size of a cell in degrees.
-NLDAS_AXES = {"lat": (25.0625, 224), "lon": (-124.9375, 464)}
-NLDAS_CELL = 0.125
-Cover = Literal["centre", "covering"]
 
 
 class GridError(ValueError):
@@ -325,56 +319,6 @@ def area_weights(grid: EaseGrid, row: ArrayLike, col: ArrayLike, lon: ArrayLike,
     along_y = _latitude_overlaps(south, north, lat)
     along_x = _longitude_overlaps(west, east, lon)
     return _combine(along_y, along_x, (lat.size, lon.size), row.shape)
-
-
-def nldas_cell(lon: ArrayLike, lat: ArrayLike) -> tuple[Integers, Integers]:
-    """Row (from the south) and column (from the west) of the NLDAS-2 cell that holds each point; -1 both if none does.
-
-    A point on an edge belongs to the cell north and east of it.
-    """
-    places = []
-    for axis, given in (("lat", lat), ("lon", lon)):
-        first, n = NLDAS_AXES[axis]
-        index = np.floor((np.asarray(given, dtype=np.float64) - first) / NLDAS_CELL + 0.5)
-        places.append(np.where((index >= 0) & (index < n), index, -1).astype(np.int64))
-    outside = (places[0] < 0) | (places[1] < 0)
-    row, col = (np.where(outside, -1, place) for place in places)
-    return row, col
-
-
-def nldas_centres(flat: ArrayLike) -> tuple[Floats, Floats]:
-    """Longitude and latitude of the centres of NLDAS-2 cells by their places in the flattened grid (lat, lon)."""
-    row, col = np.divmod(np.asarray(flat, dtype=np.int64), NLDAS_AXES["lon"][1])
-    return NLDAS_AXES["lon"][0] + NLDAS_CELL * col, NLDAS_AXES["lat"][0] + NLDAS_CELL * row
-
-
-def nldas_weights(grid: EaseGrid, row: ArrayLike, col: ArrayLike, cover: Cover) -> AreaWeights:
-    """Weights from the NLDAS-2 grid (lat, lon), both ascending, to cells of an EASE-Grid.
-
-    Parameters
-    ----------
-    grid, row, col
-        As in `area_weights`.
-    cover : {"covering", "centre"}
-        covering: all that `area_weights` finds; centre: the one NLDAS cell that holds the centre of the EASE cell, by
-        which a single series stands for the cell. A cell whose centre lies beyond the grid has none, and no value.
-    """
-    shape = NLDAS_AXES["lat"][1], NLDAS_AXES["lon"][1]
-    if cover == "covering":
-        lat, lon = (first + NLDAS_CELL * np.arange(n) for first, n in NLDAS_AXES.values())
-        return area_weights(grid, row, col, lon, lat)
-    row, col = np.broadcast_arrays(row, col)
-    own_row, own_col = nldas_cell(*(axis.ravel() for axis in grid.center(row, col)))
-    cells = np.flatnonzero(own_row >= 0)
-    place = (cells, own_row[cells] * shape[1] + own_col[cells])
-    size = row.size, shape[0] * shape[1]
-    return AreaWeights(
-        weights=scipy.sparse.csr_array((np.ones(cells.size), place), shape=size),
-        covering=scipy.sparse.csr_array((np.ones(cells.size, dtype=np.int64), place), shape=size),
-        n_covering=np.ones(row.size, dtype=np.int64),
-        source_shape=shape,
-        target_shape=row.shape,
-    )
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from datetime import date
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from smapnb import grid
+from smapnb import grid, nldas_grid
 from smapnb.profile import Profile
 from smapnb.variables import GRID_KM
 
@@ -86,9 +86,9 @@ def box(profile: Profile) -> Box:
     return float(west.min()), float(east.max()), float(south.min()), float(north.max())
 
 
-def nldas_cells(chosen: dict[int, Cells], cover: grid.Cover) -> Integers:
+def nldas_cells(chosen: dict[int, Cells], cover: nldas_grid.Cover) -> Integers:
     """NLDAS cells that stand for cells of the EASE-Grids, each once: places in the flattened grid (lat, lon)."""
-    parts = [grid.nldas_weights(grid.EaseGrid(km), *own, cover).narrowed()[1] for km, own in chosen.items()]
+    parts = [nldas_grid.weights(grid.EaseGrid(km), *own, cover).narrowed()[1] for km, own in chosen.items()]
     return np.unique(np.concatenate(parts))
 
 
@@ -97,7 +97,7 @@ def nldas_points(profile: Profile) -> list[tuple[float, float]]:
     cover = profile.archive.nldas
     if cover == "grids":
         return []
-    lon, lat = grid.nldas_centres(nldas_cells(cells(profile), cover))
+    lon, lat = nldas_grid.centres(nldas_cells(cells(profile), cover))
     return list(zip(lat.tolist(), lon.tolist(), strict=True))
 
 
@@ -122,12 +122,12 @@ def reply_of(name: str) -> Reply | None:
     found = REPLY.fullmatch(name)
     if found is None:
         return None
-    row, col = grid.nldas_cell(float(found["lon"]), float(found["lat"]))
+    row, col = nldas_grid.cell(float(found["lon"]), float(found["lat"]))
     try:
         first, last = (date.fromisoformat(found[key]) for key in ("first", "last"))
     except ValueError:
         return None
-    cell = int(row) * grid.NLDAS_AXES["lon"][1] + int(col)
+    cell = int(nldas_grid.flat(row, col))
     return Reply(found["product"], found["field"], cell, first, last) if row >= 0 else None
 
 

@@ -13,6 +13,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "smapnb"
 TABLE: dict[str, set[str]] = {
     "variables": set(),
     "grid": set(),
+    "nldas_grid": {"grid"},
     "metrics": set(),
     "trends": {"rules"},
     "fusion": set(),
@@ -22,11 +23,11 @@ TABLE: dict[str, set[str]] = {
     "profile": {"variables"},
     "plot": {"variables"},
     "claims": {"variables", "tables"},
-    "sources": {"variables", "grid"},
+    "sources": {"variables", "grid", "nldas_grid"},
     # Which cells a profile asks for: what is fetched, and what the cube is made of.
-    "places": {"profile", "grid", "variables"},
+    "places": {"profile", "grid", "nldas_grid", "variables"},
     "fetch": {"profile", "grid", "places"},
-    "cube": {"cluster", "sources", "grid", "variables", "profile", "places"},
+    "cube": {"cluster", "sources", "grid", "nldas_grid", "variables", "profile", "places"},
     # Made like the cube, of what stands in the ground.
     "stations": {"sources", "grid", "variables", "profile", "insitu", "rules"},
     "batch": {"variables", "rules"},

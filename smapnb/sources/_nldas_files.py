@@ -18,7 +18,7 @@ import pandas as pd
 import scipy.io
 from numpy.typing import NDArray
 
-from smapnb.grid import NLDAS_AXES, NLDAS_CELL
+from smapnb.nldas_grid import AXES, CELL
 from smapnb.sources._nldas_names import PREFIX, Field, Granule, NldasError, check_units, key_of, keys
 
 # GRIB-1 keeps millidegrees, half of one beside the true centre.
@@ -203,18 +203,16 @@ def ascending(values: NDArray, axis: str, path: Path) -> tuple[NDArray[np.int64]
         A value that is no centre of the grid, or is there twice.
     """
     given = np.asarray(values, dtype=np.float64).ravel()
-    first, n = NLDAS_AXES[axis]
+    first, n = AXES[axis]
     if axis == "lon":
         given = np.where(given > 180, given - 360, given)
-    index = np.round((given - first) / NLDAS_CELL)
-    bad = ~(np.abs(given - (first + NLDAS_CELL * index)) <= CENTRE_TOLERANCE) | (index < 0) | (index >= n)
+    index = np.round((given - first) / CELL)
+    bad = ~(np.abs(given - (first + CELL * index)) <= CENTRE_TOLERANCE) | (index < 0) | (index >= n)
     if bad.any() or np.unique(index).size < given.size:
         what = given[bad][0] if bad.any() else "a repeated value"
-        raise NldasError(
-            f"{path}: {axis} holds {what}, not centres of the NLDAS grid ({first} in steps of {NLDAS_CELL})"
-        )
+        raise NldasError(f"{path}: {axis} holds {what}, not centres of the NLDAS grid ({first} in steps of {CELL})")
     order = np.argsort(index)
-    return order, first + NLDAS_CELL * index[order]
+    return order, first + CELL * index[order]
 
 
 def _oriented(path: Path, name: str, variable: _Variable, sizes: dict[str, int]) -> NDArray[np.float32]:

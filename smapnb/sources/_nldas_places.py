@@ -10,8 +10,9 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import ArrayLike
 
-from smapnb import variables
-from smapnb.grid import NLDAS_AXES, AreaWeights, Cover, EaseGrid, area_weights, nldas_cell, nldas_centres, nldas_weights
+from smapnb import nldas_grid, variables
+from smapnb.grid import AreaWeights, EaseGrid, area_weights
+from smapnb.nldas_grid import Cover
 from smapnb.sources._nldas_names import NldasError
 
 # Daily series by our name and by row and column of the NLDAS cell.
@@ -36,9 +37,9 @@ def pixel_coordinates(km: int, row: ArrayLike, col: ArrayLike) -> dict[str, tupl
     }
 
 
-def place_of(cell: tuple[int, int]) -> str:
+def place_of(cell: int) -> str:
     """Name an NLDAS cell after its centre; the grid lies north and west."""
-    lon, lat = nldas_centres(cell[0] * NLDAS_AXES["lon"][1] + cell[1])
+    lon, lat = nldas_grid.centres(cell)
     return f"{lat:.4f}N {-lon:.4f}W"
 
 
@@ -57,10 +58,11 @@ def by_site(series: Series) -> xr.Dataset:
     for name in [row for row in variables.TABLE if any(row == one for one, _ in series)]:
         columns = [series.get((name, cell), lacking).reindex(days).to_numpy(dtype=np.float32) for cell in cells]
         fields[name] = (("time", "site"), np.stack(columns, axis=1))
-    lon, lat = nldas_centres([row * NLDAS_AXES["lon"][1] + col for row, col in cells])
+    places = nldas_grid.flat(*np.array(cells).T)
+    lon, lat = nldas_grid.centres(places)
     coords = {
         "time": days,
-        "site": ("site", np.array(list(map(place_of, cells)), dtype=str), {"long_name": "centre of the NLDAS cell"}),
+        "site": ("site", np.array(list(map(place_of, places)), dtype=str), {"long_name": "centre of the NLDAS cell"}),
         "lat": ("site", lat, {"units": "degrees_north", "long_name": "latitude of the NLDAS cell's centre"}),
         "lon": ("site", lon, {"units": "degrees_east", "long_name": "longitude of the NLDAS cell's centre"}),
     }
@@ -69,14 +71,14 @@ def by_site(series: Series) -> xr.Dataset:
 
 def at_cells(dataset: xr.Dataset, km: int, row: ArrayLike, col: ArrayLike, cover: Cover) -> xr.Dataset:
     """See `smapnb.sources.nldas.points_to_pixels`."""
-    weights, source = nldas_weights(EaseGrid(km), row, col, cover).narrowed()
-    rows, cols = nldas_cell(dataset["lon"].to_numpy(), dataset["lat"].to_numpy())
-    site_of = {int(cell): i for i, cell in enumerate(rows * NLDAS_AXES["lon"][1] + cols)}
+    weights, source = nldas_grid.weights(EaseGrid(km), row, col, cover).narrowed()
+    rows, cols = nldas_grid.cell(dataset["lon"].to_numpy(), dataset["lat"].to_numpy())
+    site_of = {int(cell): i for i, cell in enumerate(nldas_grid.flat(rows, cols))}
     lacking = [int(cell) for cell in source if int(cell) not in site_of]
     if lacking:
         raise NldasError(
             f"{len(lacking)} of {source.size} NLDAS cells over the pixels have no series, the first is "
-            f"{place_of(divmod(lacking[0], NLDAS_AXES['lon'][1]))}"
+            f"{place_of(lacking[0])}"
         )
     chosen = dataset.isel(site=[site_of[int(cell)] for cell in source]).transpose("time", "site")
     fields = {name: (("time", "pixel"), weights(array.to_numpy()[:, None, :])) for name, array in chosen.items()}

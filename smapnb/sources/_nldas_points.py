@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from smapnb.grid import NLDAS_AXES, nldas_cell, nldas_centres
+from smapnb import nldas_grid
 from smapnb.sources._nldas_daily import HOUR, HOURS_A_DAY, DayRule, days_of, span
 from smapnb.sources._nldas_files import clean
 from smapnb.sources._nldas_names import FIELDS, PRODUCT, Field, NldasError, check_units, key_of, keys
@@ -99,7 +99,7 @@ def read_header(path: Path) -> Reply:
     field = _field(path, header)
     check_units(field, header.get("unit", ""), str(path))
     place = {axis: _number(path, header, axis) for axis in ("lat", "lon")}
-    row, col = nldas_cell(place["lon"], place["lat"])
+    row, col = nldas_grid.cell(place["lon"], place["lat"])
     if row < 0:
         raise NldasError(f"{path}: lat {place['lat']}, lon {place['lon']} lies outside the NLDAS grid")
     return Reply(path, field, (int(row), int(col)), header, start + 1)
@@ -212,7 +212,7 @@ def check_names(names: Iterable[str], found: Iterable[tuple[str, tuple[int, int]
         (name, cell) for cell in sorted({cell for _, cell in there}) for name in names if (name, cell) not in there
     ]
     if lacking:
-        lon, lat = nldas_centres(lacking[0][1][0] * NLDAS_AXES["lon"][1] + lacking[0][1][1])
+        lon, lat = nldas_grid.centres(nldas_grid.flat(*lacking[0][1]))
         raise NldasError(f"{where}: no series of {lacking[0][0]} for the NLDAS cell at {lat:.4f}N {-lon:.4f}W")
 
 

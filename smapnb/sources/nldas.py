@@ -30,7 +30,8 @@ import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
 from smapnb import variables
-from smapnb.grid import NLDAS_CELL, AreaWeights, Cover
+from smapnb.grid import AreaWeights
+from smapnb.nldas_grid import CELL, Cover
 from smapnb.sources._nldas_daily import (
     HOURS_A_DAY,
     Counts,
@@ -419,7 +420,7 @@ def _gridded(
         "lat": ("lat", lat, {"units": "degrees_north", "long_name": "latitude of the cell centre"}),
         "lon": ("lon", lon, {"units": "degrees_east", "long_name": "longitude of the cell centre"}),
     }
-    attrs = attrs | {"grid": f"NLDAS, {NLDAS_CELL} degrees"}
+    attrs = attrs | {"grid": f"NLDAS, {CELL} degrees"}
     dataset = variables.describe(
         xr.Dataset({name: (("time", "lat", "lon"), values) for name, values in out.items()}, coords, attrs)
     )
