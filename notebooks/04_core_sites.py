@@ -222,7 +222,7 @@ controls = [
 ]
 figure = None
 if "noah_vic" in set(surface["product"]):
-    both = pd.concat([surface, comparison.site_means(one_year)])
+    both = pd.concat([surface, comparison.site_means(one_year)]) if len(one_year) else surface
     both_metrics, heading = ["ubrmse", "pearson_r"], "Comb and its controls, surface"
     figure = plot.score_bars(both, both_metrics, title=heading, synthetic=synthetic, series=controls, names=names)
 else:

@@ -137,7 +137,7 @@ print(f"{len(fair['site'].unique())} sites with a score")
 
 # %%
 of_r = surface[(surface["metric"] == "pearson_r") & (surface["period"] == "AL")].set_index(["site", "product"])
-lowest = of_r.xs("lstm", level="product")["value"].nsmallest(10).index if len(of_r) else []
+lowest = of_r[of_r.index.isin(["lstm"], level="product")]["value"].nsmallest(10).index.get_level_values("site")
 each = of_r.loc[of_r.index.isin(["lstm", "smap"], level="product") & of_r.index.isin(lowest, level="site")]
 each = each[["value", "lower", "upper", "n", "start", "end"]].sort_index().astype({"start": str, "end": str})
 plot.table(each, title="R at single sites after launch, surface", synthetic=synthetic, precision=2)
