@@ -20,11 +20,22 @@ from smapnb.variables import LEAST_OBSERVED, TARGETS, names
 Quantity = Literal["surface", "rootzone"]
 Gate = Literal["x", "h", "g"]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
-Positive = Annotated[int, Field(gt=0)]
+Positive = Annotated[int, Field(gt=0, strict=True)]  # strict: true is no number
 
 
 class ProfileError(ValueError):
     """A profile cannot be found or read; validation errors are pydantic's own."""
+
+
+class _OneKeyOnce(yaml.SafeLoader):
+    """YAML in which a key that stands twice is an error; PyYAML itself lets the last one win in silence."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value]
+        twice = sorted({str(key) for key in keys if keys.count(key) > 1})
+        if twice:
+            raise yaml.constructor.ConstructorError(None, None, f"the key {twice[0]!r} stands twice", node.start_mark)
+        return super().construct_mapping(node, deep)
 
 
 class _Section(BaseModel):
@@ -90,7 +101,7 @@ class Data(Period):
 
     source: Literal["twin", "conus412", "conus"]
     pixels: Positive | None = Field(None, description="at most so many pixels (evenly taken); none: all")
-    twin_seed: int = Field(2019, description="seed of the simulation experiment")
+    twin_seed: Annotated[int, Field(ge=0)] = Field(2019, description="seed of the simulation experiment")
     archive: Archive | None = Field(None, description="of the source conus only")
 
     @model_validator(mode="after")
@@ -311,7 +322,7 @@ def load(profile: str | Path, overrides: dict[str, Any] | None = None, folder: P
     """
     path = find(profile, folder)
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = yaml.load(path.read_text(encoding="utf-8"), _OneKeyOnce)
     except (yaml.YAMLError, ValueError) as error:  # ValueError: an impossible date, as 2015-02-30
         raise ProfileError(f"{path}: not YAML that can be read: {error}") from error
     if not isinstance(values, dict):

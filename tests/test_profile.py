@@ -60,6 +60,8 @@ def test_unknown_keys_are_named(key, value):
         ({"training__dropout": "1.0"}, "dropout"),
         ({"training__dropout": "-0.1"}, "dropout"),
         ({"training__epochs": "0"}, "epochs"),
+        ({"training__epochs": "true"}, "epochs"),
+        ({"data__twin_seed": "-1"}, "twin_seed"),
         ({"training__optimiser": "sgd"}, "optimiser"),
         ({"rules": "mine"}, "rules"),
         ({"targets": "[]"}, "targets"),
@@ -132,6 +134,13 @@ def test_no_such_profile():
         load("nowhere")
     with pytest.raises(ProfileError, match="known here: none"):
         profile.load("smoke", folder=Path("nowhere"))
+
+
+def test_a_key_that_stands_twice_is_named(tmp_path):
+    text = (FOLDER / "smoke.yml").read_text()
+    (tmp_path / "mine.yml").write_text(text.replace("  epochs: 6\n", "  epochs: 6\n  epochs: 7\n"))
+    with pytest.raises(ProfileError, match=r"mine.yml: .*the key 'epochs' stands twice"):
+        profile.load(tmp_path / "mine.yml")
 
 
 def test_a_profile_that_is_no_mapping(tmp_path):
