@@ -101,9 +101,13 @@ class Checkpoint:
 
 
 def choose_device(wish: str) -> torch.device:
-    """``auto``: CUDA, then MPS, then CPU, whichever is there; else the device as named."""
+    """``auto``: CUDA, then MPS, then CPU, whichever is there; else the device as named, TrainingError without it."""
     if wish != "auto":
-        return torch.device(wish)
+        device = torch.device(wish)
+        there = {"cpu": 1, "mps": int(torch.backends.mps.is_available()), "cuda": torch.cuda.device_count()}
+        if (device.index or 0) >= there.get(device.type, 1):
+            raise TrainingError(f"training.device is {wish}, but PyTorch {torch.__version__} finds no such device here")
+        return device
     if torch.cuda.is_available():
         return torch.device("cuda")
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")

@@ -677,6 +677,12 @@ def test_a_cube_that_ends_within_the_training_period_is_refused(cube, tmp_path):
         run(cube.sel(time=slice(None, "2015-08-15")), tmp_path)
 
 
+@pytest.mark.skipif(torch.cuda.device_count() > 9, reason="this machine has a tenth GPU")
+def test_a_device_that_is_not_there_is_named(cube, tmp_path):
+    with pytest.raises(TrainingError, match=r"training.device is cuda:9, but PyTorch .* finds no such device"):
+        run(cube, tmp_path, device="cuda:9")
+
+
 def test_a_cube_without_what_the_profile_asks_for_is_refused(cube, tmp_path):
     with pytest.raises(TrainingError, match="the cube holds no sand, ssm_smap:"):
         run(cube.drop_vars(["sand", "ssm_smap"]), tmp_path)
