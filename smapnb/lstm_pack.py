@@ -16,6 +16,11 @@ from smapnb.lstm_vector import BYTES, PANEL, ROWS, WIDEST_ROW, compress, expand,
 # numpy's error model: Python's checks each division for zero, and that branch alone stops vectorisation. Numba's cache
 # sees a change of this file's own text only: after one in lstm_vector.py empty the folder of compiled code.
 PLAIN: dict[str, Any] = {"error_model": "numpy", "nogil": True, "cache": True}
+# For what only compiled code calls: a way in from Python, and a place in the cache, would be a third of the compiling.
+INNER: dict[str, Any] = {"error_model": "numpy", "nogil": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+
+# Numba compiles a function anew for each constant that a call names, unless the constant has a type of its own.
+START, SIDE_BY_SIDE, TILE = np.int64(0), np.int64(1), np.int64(ROWS)
 
 # Rows of b that a pass of `product` reads: each may lie in a page of its own, and the processor knows few at a time.
 DEPTH = 64
@@ -36,7 +41,7 @@ def _lanes_of(array):
     return lambda array: lanes
 
 
-@njit(**PLAIN)
+@njit(**INNER)
 def up(n, to):
     """Round n up to a multiple."""
     return (n + to - 1) // to * to
@@ -62,14 +67,22 @@ def room(n, like):
     return more[skip : skip + n]
 
 
-@njit(**PLAIN)
+@njit(**INNER)
 def clear(a, first, last):
-    """Write 0 there; a slice that takes a number costs the compiler a second each time."""
+    """Write 0 from first up to last; a slice that takes a number costs the compiler a second each time."""
     for c in range(first, last):
         a[c] = 0
 
 
-@njit(**PLAIN)
+@njit(**INNER)
+def zeros(n, like):
+    """`room` for n numbers, all of it 0."""
+    made = room(n, like)
+    clear(made, START, made.size)
+    return made
+
+
+@njit(**INNER)
 def product(rows, n, a, a0, a_row, a_step, b, b0, b_step, c, c0, c_row, columns):
     """Add a b to c: rows a multiple of ROWS, columns whole vectors; element (j, k) of a at a0 + j a_row + k a_step."""
     lanes = lanes_of(a)
@@ -92,7 +105,7 @@ def product(rows, n, a, a0, a_row, a_step, b, b0, b_step, c, c0, c_row, columns)
                     _tile_1(a, top, a_row, a_step, b, right, b_step, depth, c, place, c_row)
 
 
-@njit(**PLAIN)
+@njit(**INNER)
 def row_product(n, a, a0, b, b_step, c, c0, columns, back):
     """`product` of one row: bound by the reading of b.
 
@@ -215,13 +228,13 @@ def pack_units(weight, gates, units, target, step):
         clear(target, (q * width + gates.size) * step, (q + 1) * width * step)
 
 
-@njit(**PLAIN)
+@njit(**INNER)
 def step_of_inputs(n_x, n_h, lanes):
     """Distance of rows that hold D(x) and, from the next whole vector on, D(h)."""
     return step_of(up(n_x, lanes) + up(n_h, lanes) + lanes, lanes)
 
 
-@njit(**PLAIN)
+@njit(**INNER)
 def picked(values, where, size):
     """Values at the kept places, then zeros up to `size`."""
     out = np.zeros(size, values.dtype)
@@ -230,7 +243,7 @@ def picked(values, where, size):
     return out
 
 
-@njit(**PLAIN)
+@njit(**INNER)
 def places(where, among):
     """Find each of `where` in `among`, which holds them all; both ascend."""
     out, g = np.empty(where.size, np.int64), 0

@@ -8,7 +8,11 @@ from numba import njit
 
 from smapnb.lstm_kernel import FAST, _tanh
 from smapnb.lstm_pack import (
+    INNER,
     PLAIN,
+    SIDE_BY_SIDE,
+    START,
+    TILE,
     clear,
     lanes_of,
     of_instance,
@@ -25,12 +29,13 @@ from smapnb.lstm_pack import (
     unpack_row,
     up,
     width_of,
+    zeros,
 )
 from smapnb.lstm_packed_kernel import input_layer, take_days
 from smapnb.lstm_vector import ROWS
 
 
-@njit(fastmath=FAST, **PLAIN)
+@njit(fastmath=FAST, **INNER)
 def _cell(a, width, mask_g, before, s, tanh_s):
     """Equation 6 and tanh(s) again, from the gates."""
     i, f, g = a[:width], a[width : 2 * width], a[2 * width : 3 * width]
@@ -40,7 +45,7 @@ def _cell(a, width, mask_g, before, s, tanh_s):
         tanh_s[c] = _tanh(s[c])
 
 
-@njit(fastmath=FAST, **PLAIN)
+@njit(fastmath=FAST, **INNER)
 def _day_backward(a, width, mask_g, dh, tanh_s, before, ds):
     """Chain rule through equations 2-7: a holds i, f, g, o on entry, the gradient at their arguments on exit.
 
@@ -77,7 +82,7 @@ def backward(low, high, part, shared, x, dy, net, plan, gates, inputs, inputs_at
     days, hidden = dy.shape[0], net.out.size
     lanes, kind, group = lanes_of(dy), dy.dtype, high - low if shared else 1
     packed = room(max(4 * width_of(hidden, lanes) + 1, x.shape[2] + 2) * step_of(hidden, lanes), dy)
-    dx = room(up(days, ROWS) * step_of(hidden, lanes) + lanes, dy)
+    dx = room(up(days, TILE) * step_of(hidden, lanes) + lanes, dy)
     s, tanh_s = np.zeros((group, days + 1, hidden + lanes), kind), np.empty((group, days, hidden + lanes), kind)
     if shared:
         for j in range(group):
@@ -90,7 +95,7 @@ def backward(low, high, part, shared, x, dy, net, plan, gates, inputs, inputs_at
         _input_path(b, part, x, net, plan, gates, inputs, inputs_at, d_first, d_bias, dx, packed)
 
 
-@njit(**PLAIN)
+@njit(**INNER)
 def _replay(b, part, x, dy, net, plan, gates, inputs, inputs_at, s, tanh_s, d_out, packed):
     """D(x), s, tanh(s) and D(h) of one instance once more, and what they mean for the output layer's weight."""
     days, lanes = dy.shape[0], lanes_of(dy)
@@ -98,7 +103,7 @@ def _replay(b, part, x, dy, net, plan, gates, inputs, inputs_at, s, tanh_s, d_ou
     n, width = k[0].size, width_of(g[0].size, lanes)
     step, place = step_of(4 * width, lanes), places(k[0], g[0])
     across, start = step_of_inputs(n_x, n, lanes), plan.inputs_at[b] - inputs_at
-    rows = up(days, ROWS)
+    rows = up(days, TILE)
     input_layer(b, rows, take_days(x, b, rows), net, plan, packed, inputs, start, across)
     mask_g, mask_h = picked(plan.mask_g[b], g[0], width), picked(plan.mask_h[b], k[0], n)
     total, h, beside = np.zeros(width, dy.dtype), np.zeros(width, dy.dtype), start + up(n_x, lanes)
@@ -115,7 +120,7 @@ def _replay(b, part, x, dy, net, plan, gates, inputs, inputs_at, s, tanh_s, d_ou
         d_out[part, g[0][c]] += total[c]
 
 
-@njit(**PLAIN)
+@njit(**INNER)
 def _days_own(b, dy, net, plan, gates, s, tanh_s, packed):
     """Gradient at the gates' arguments of one instance, from the last day to the first."""
     days, lanes, kind = dy.shape[0], lanes_of(dy), dy.dtype
@@ -131,22 +136,21 @@ def _days_own(b, dy, net, plan, gates, s, tanh_s, packed):
         for c in range(width):
             dh[c] = dy[t, b] * out[c]
         if t < days - 1:
-            from_next[:] = 0
-            row_product(4 * width, gates, at + step, packed, step_h, from_next, 0, n, t % 2 == 0)
+            clear(from_next, START, from_next.size)
+            row_product(4 * width, gates, at + step, packed, step_h, from_next, START, n, t % 2 == 0)
             for c in range(n):
                 dh[place[c]] += from_next[c] * mask_h[c]
         _day_backward(gates[at : at + 4 * width], width, mask_g, dh, tanh_s[t], s[t], ds)
 
 
-@njit(**PLAIN)
+@njit(**INNER)
 def _days_shared(low, high, dy, net, plan, gates, s, tanh_s):
     """Gradient at the gates' arguments of a group of instances, day by day, with the whole of W_h."""
     days, hidden = dy.shape[0], net.out.size
     lanes, kind, group = lanes_of(dy), dy.dtype, high - low
-    full_width, rows, step_h = width_of(hidden, lanes), up(group, ROWS), step_of(hidden, lanes)
+    full_width, rows, step_h = width_of(hidden, lanes), up(group, TILE), step_of(hidden, lanes)
     full, whole = step_of(4 * full_width, lanes), net.h.reshape(-1)
-    d_full, from_next = room(rows * full + lanes, dy), room(rows * step_h + lanes, dy)
-    d_full[:], from_next[:] = 0, 0
+    d_full, from_next = zeros(rows * full + lanes, dy), zeros(rows * step_h + lanes, dy)
     dh, more = np.zeros(hidden + lanes, kind), np.zeros(hidden + 2 * lanes, kind)
     ds = np.zeros((group, hidden + lanes), kind)
     mask_g, mask_h, out = np.zeros_like(ds), np.zeros_like(ds), np.zeros_like(ds)
@@ -158,13 +162,14 @@ def _days_shared(low, high, dy, net, plan, gates, s, tanh_s):
             mask_g[j, c], mask_h[j, c], out[j, c] = plan.mask_g[b, unit], plan.mask_h[b, unit], net.out[unit]
     for t in range(days - 1, -1, -1):
         if t < days - 1:
-            from_next[:] = 0
-            product(rows, 4 * full_width, d_full, 0, full, 1, whole, 0, step_h, from_next, 0, step_h, hidden)
+            clear(from_next, START, from_next.size)
+            one, many = SIDE_BY_SIDE, 4 * full_width
+            product(rows, many, d_full, START, full, one, whole, START, step_h, from_next, START, step_h, hidden)
         for j in range(group):
             g = of_instance(plan.g, low + j)
             width = width_of(g[0].size, lanes)
             at = plan.gates_at[low + j] + t * step_of(4 * width, lanes)
-            pack_row(from_next, j * step_h, g, more, 0)
+            pack_row(from_next, j * step_h, g, more, START)
             for c in range(width):
                 dh[c] = dy[t, low + j] * out[j, c] + more[c] * mask_h[j, c]
             _day_backward(gates[at : at + 4 * width], width, mask_g[j], dh, tanh_s[j, t], s[j, t], ds[j])
@@ -172,18 +177,18 @@ def _days_shared(low, high, dy, net, plan, gates, s, tanh_s):
                 unpack_row(gates, at + q * width, g, d_full, j * full + q * full_width)
 
 
-@njit(**PLAIN)
+@njit(**INNER)
 def _input_path(b, part, x, net, plan, gates, inputs, inputs_at, d_first, d_bias, dx, packed):
     """From the gates' arguments of one instance back through W_x, D and ReLU to the input layer."""
     days, many = x.shape[0], x.shape[2] + 1
-    hidden, lanes, rows = net.out.size, lanes_of(x), up(days, ROWS)
+    hidden, lanes, rows = net.out.size, lanes_of(x), up(days, TILE)
     k, g = of_instance(plan.x, b), of_instance(plan.g, b)
     n, width = k[0].size, width_of(g[0].size, lanes)
     step, step_x, step_first = step_of(4 * width, lanes), step_of(n, lanes), step_of(many, lanes)
     across, start, gates_at = step_of_inputs(n, plan.h[0][b], lanes), plan.inputs_at[b] - inputs_at, plan.gates_at[b]
     pack_units(net.x, g[0], k, packed, step_x)
-    dx[: rows * step_x] = 0
-    product(rows, 4 * width, gates, gates_at, step, 1, packed, 0, step_x, dx, 0, step_x, n)
+    clear(dx, START, rows * step_x)
+    product(rows, 4 * width, gates, gates_at, step, SIDE_BY_SIDE, packed, START, step_x, dx, START, step_x, n)
     mask, total, zero = picked(plan.mask_x[b], k[0], n), np.zeros(4 * width, x.dtype), x.dtype.type(0)
     for t in range(days):
         d, dropped = dx[t * step_x : t * step_x + n], inputs[start + t * across : start + t * across + n]
@@ -195,16 +200,15 @@ def _input_path(b, part, x, net, plan, gates, inputs, inputs_at, d_first, d_bias
     for q in range(4):
         for c in range(g[0].size):
             d_bias[part, q * hidden + g[0][c]] += total[q * width + c]
-    sums = room((up(n, ROWS) + 1) * step_first, x)
-    sums[:] = 0
-    product(up(n, ROWS), days, dx, 0, 1, step_x, take_days(x, b, rows), 0, step_first, sums, 0, step_first, many)
+    sums, taken, one = zeros((up(n, TILE) + 1) * step_first, x), take_days(x, b, rows), SIDE_BY_SIDE
+    product(up(n, TILE), days, dx, START, one, step_x, taken, START, step_first, sums, START, step_first, many)
     for c in range(n):
         for r in range(many):
             d_first[part, k[0][c], r] += sums[c * step_first + r]
     _turn(gates, gates_at, days, step, 4 * width)
 
 
-@njit(**PLAIN)
+@njit(**INNER)
 def _turn(a, start, days, step, n):
     """Days of n elements, `step` apart, become n rows of the days, in place: what `weights` reads in one sweep."""
     lanes = lanes_of(a)
@@ -236,6 +240,7 @@ def weights(first, last, low, high, days, plan, gates, inputs, inputs_at, d_wx, 
             for r in range(left, right, ROWS):
                 clear(tile, 0, ROWS * across)
                 top = plan.gates_at[b] + (q * width + r) * days
+                # Plain constants: made anew for them, this sweep takes a third less time.
                 product(ROWS, days, gates, top, days, 1, inputs, start, across, tile, 0, across, columns)
                 for j in range(min(ROWS, right - r)):
                     row = (q * hidden + g[0][r + j]) * d_wx.shape[1]

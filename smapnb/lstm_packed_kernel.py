@@ -14,7 +14,12 @@ from numba import njit
 
 from smapnb.lstm_kernel import FAST, _sigmoid, _tanh
 from smapnb.lstm_pack import (
+    INNER,
     PLAIN,
+    SIDE_BY_SIDE,
+    START,
+    TILE,
+    clear,
     lanes_of,
     of_instance,
     pack_gates,
@@ -29,8 +34,8 @@ from smapnb.lstm_pack import (
     unpack_row,
     up,
     width_of,
+    zeros,
 )
-from smapnb.lstm_vector import ROWS
 
 
 class Plan(NamedTuple):
@@ -74,7 +79,7 @@ def places_of(rows, lanes, n_x, n_h, n_g):
     return gates_at, inputs_at
 
 
-@njit(fastmath=FAST, **PLAIN)
+@njit(fastmath=FAST, **INNER)
 def _day(a, width, mask_g, s, h):
     """Equations 2-7 of one day and instance: a holds the arguments of the gates on entry, i, f, g, o on exit."""
     # One short loop a gate: with all of them in one the compiler cannot rule out overlap and gives up vectors. Each
@@ -93,7 +98,7 @@ def _day(a, width, mask_g, s, h):
         h[c] = _tanh(s[c]) * o[c]  # equation 7
 
 
-@njit(fastmath=FAST, **PLAIN)
+@njit(fastmath=FAST, **INNER)
 def _dot(a, b, n):
     total = a.dtype.type(0)
     for c in range(n):
@@ -101,13 +106,12 @@ def _dot(a, b, n):
     return total
 
 
-@njit(**PLAIN)
+@njit(**INNER)
 def take_days(x, b, rows):
     """Instance b of x (time, batch, inputs), a 1 behind each day for the bias: (rows, step), days beyond the last 0."""
     days, _, inputs = x.shape
     step = step_of(inputs + 1, lanes_of(x))
-    taken = room(rows * step + lanes_of(x), x)
-    taken[:] = 0
+    taken = zeros(rows * step + lanes_of(x), x)
     for t in range(days):
         for c in range(inputs):
             taken[t * step + c] = x[t, b, c]
@@ -115,7 +119,7 @@ def take_days(x, b, rows):
     return taken
 
 
-@njit(**PLAIN)
+@njit(**INNER)
 def input_layer(b, rows, taken, net, plan, packed, dropped, start, across):
     """D(x) = D(ReLU(W x + b)) of all days, equation 1: (rows, kept) in `dropped` from start; the mask is in W and b."""
     units, lanes, many = of_instance(plan.x, b), lanes_of(taken), net.first.shape[0]
@@ -127,8 +131,9 @@ def input_layer(b, rows, taken, net, plan, packed, dropped, start, across):
         for c in range(n):
             packed[r * step + c] *= mask[c]
     for t in range(rows):
-        dropped[start + t * across : start + t * across + up(n, lanes)] = 0
-    product(rows, many, taken, 0, step_of(many, lanes), 1, packed, 0, step, dropped, start, across, n)
+        clear(dropped, start + t * across, start + t * across + up(n, lanes))
+    left = step_of(many, lanes)
+    product(rows, many, taken, START, left, SIDE_BY_SIDE, packed, START, step, dropped, start, across, n)
     for t in range(rows):
         row = dropped[start + t * across : start + t * across + n]
         for c in range(n):
@@ -153,7 +158,7 @@ def forward(low, high, shared, x, net, plan, gates, h, s, y):
     """
     days, hidden = x.shape[0], net.x.shape[0]
     lanes = lanes_of(x)
-    rows, most = up(days, ROWS), step_of(4 * width_of(hidden, lanes), lanes)
+    rows, most = up(days, TILE), step_of(4 * width_of(hidden, lanes), lanes)
     packed = room(max(hidden + 1, net.first.shape[0] + 1) * most, x)
     row, only = room(most + lanes, x), np.zeros(1, np.int64)
     dropped = room(rows * step_of(hidden, lanes) + lanes, x)
@@ -161,20 +166,23 @@ def forward(low, high, shared, x, net, plan, gates, h, s, y):
         k, g = of_instance(plan.x, b), of_instance(plan.g, b)
         width, across = width_of(g[0].size, lanes), step_of(k[0].size, lanes)
         step, start = step_of(4 * width, lanes), plan.gates_at[b]
-        input_layer(b, rows, take_days(x, b, rows), net, plan, packed, dropped, 0, across)
+        input_layer(b, rows, take_days(x, b, rows), net, plan, packed, dropped, START, across)
         pack_gates(net.x, k[0], g, packed, step)
         pack_gates(net.bias, only, g, row, step)
         for t in range(rows):
-            gates[start + t * step : start + t * step + 4 * width] = row[: 4 * width]
+            for c in range(4 * width):
+                gates[start + t * step + c] = row[c]
         # W_x D(x) + b of all days, the part of equations 2-5 that does not wait for the day before.
-        product(rows, k[0].size, dropped, 0, across, 1, packed, 0, step, gates, start, step, 4 * width)
+        product(
+            rows, k[0].size, dropped, START, across, SIDE_BY_SIDE, packed, START, step, gates, start, step, 4 * width
+        )
         if not shared:
             _days_own(b, net, plan, gates, h, s, y, packed)
     if shared:
         _days_shared(low, high, net, plan, gates, h, s, y)
 
 
-@njit(**PLAIN)
+@njit(**INNER)
 def _days_own(b, net, plan, gates, h, s, y, packed):
     """All days of one instance with its own part of W_h, which stays in the cache."""
     days, lanes = y.shape[0], lanes_of(h)
@@ -190,31 +198,30 @@ def _days_own(b, net, plan, gates, h, s, y, packed):
         if t > 0:
             for c in range(n):
                 dropped[c] = now[place[c]] * mask_h[c]
-            row_product(n, dropped, 0, packed, step, gates, at, 4 * width, t % 2 == 0)
+            row_product(n, dropped, START, packed, step, gates, at, 4 * width, t % 2 == 0)
         _day(gates[at : at + 4 * width], width, mask_g, cell, now)
         y[t, b] = _dot(now, out, width) + net.out_bias[0]  # equation 8
     _leave(now, g, h[b])
     _leave(cell, g, s[b])
 
 
-@njit(**PLAIN)
+@njit(**INNER)
 def _leave(packed, units, row):
     """Write the state of an instance's units to where it is asked for; 0 for those that are dropped."""
     whole = np.empty(row.size + lanes_of(row), row.dtype)
-    unpack_row(packed, 0, units, whole, 0)
+    unpack_row(packed, START, units, whole, START)
     for c in range(row.size):
         row[c] = whole[c]
 
 
-@njit(**PLAIN)
+@njit(**INNER)
 def _days_shared(low, high, net, plan, gates, h, s, y):
     """All days of a group of instances, day by day, with the whole of W_h."""
     days, hidden = y.shape[0], h.shape[1]
     lanes, group = lanes_of(h), high - low
-    full_width, rows, step_h = width_of(hidden, lanes), up(group, ROWS), step_of(hidden, lanes)
+    full_width, rows, step_h = width_of(hidden, lanes), up(group, TILE), step_of(hidden, lanes)
     full, whole = step_of(4 * full_width, lanes), net.h.reshape(-1)
-    dropped, from_h, part = room(rows * step_h + lanes, h), room(rows * full + lanes, h), room(full + lanes, h)
-    dropped[:], from_h[:] = 0, 0
+    dropped, from_h, part = zeros(rows * step_h + lanes, h), zeros(rows * full + lanes, h), room(full + lanes, h)
     now = np.zeros((group, hidden + 2 * lanes), h.dtype)
     cell, mask_g, out = np.zeros_like(now), np.zeros_like(now), np.zeros_like(now)
     for j in range(group):
@@ -225,8 +232,9 @@ def _days_shared(low, high, net, plan, gates, h, s, y):
             mask_g[j, c], out[j, c] = plan.mask_g[b, unit], net.out[unit]
     for t in range(days):
         if t > 0:
-            from_h[:] = 0
-            product(rows, hidden, dropped, 0, step_h, 1, whole, 0, full, from_h, 0, full, 4 * full_width)
+            clear(from_h, START, from_h.size)
+            one = SIDE_BY_SIDE
+            product(rows, hidden, dropped, START, step_h, one, whole, START, full, from_h, START, full, 4 * full_width)
         for j in range(group):
             b = low + j
             g = of_instance(plan.g, b)
@@ -239,7 +247,7 @@ def _days_shared(low, high, net, plan, gates, h, s, y):
                 a[c] += part[c]
             _day(a, width, mask_g[j], cell[j], now[j])
             y[t, b] = _dot(now[j], out[j], width) + net.out_bias[0]  # equation 8
-            unpack_row(now[j], 0, g, dropped, j * step_h)
+            unpack_row(now[j], START, g, dropped, j * step_h)
             row, mask_h = dropped[j * step_h : j * step_h + hidden], plan.mask_h[b]
             for c in range(hidden):
                 row[c] *= mask_h[c]
