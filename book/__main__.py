@@ -39,7 +39,8 @@ def execute(names: dict[str, str]) -> None:
     """Run the notebooks of some profiles side by side, the first with its progress shown, the others with a log.
 
     The processors are shared out, unless ``OMP_NUM_THREADS`` says otherwise: two threads do not train twice as fast
-    as one, so that two runs side by side are done earlier than one after the other. The numbers are the same.
+    as one, so that two runs side by side are done earlier than one after the other. A small network's sums are rounded
+    in another order with another number of threads, so that its last digits may differ.
 
     Parameters
     ----------
