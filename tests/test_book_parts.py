@@ -360,3 +360,19 @@ def test_a_failed_run_stops_the_other_and_shows_what_it_said(tmp_path, monkeypat
         make_book.execute({"twin": "twin", "real": "real"})
     assert time.monotonic() - began < 15 and not (tmp_path / "slept").exists()
     assert "a cell failed" in capfd.readouterr().err
+
+
+def test_only_profiles_whose_data_are_found_are_run(tmp_path, monkeypatch, capsys):
+    ran, built = [], []
+    monkeypatch.setenv("SMAPNB_DATA", str(tmp_path))
+    monkeypatch.setattr(make_book.fetch, "fetch_sample_quietly", lambda root: None)
+    monkeypatch.setattr(make_book, "execute", ran.append)
+    monkeypatch.setattr(make_book, "build", lambda profiles, engine: built.append(profiles) or tmp_path)
+    assert make_book.main([]) == 0
+    assert ran == [{"twin": "twin"}] and "conus412-quick is not run: no " in capsys.readouterr().err
+    (tmp_path / "conus412" / "CONUSv4f1").mkdir(parents=True)
+    (tmp_path / "conus412" / "CONUSv4f1" / "crd.csv").touch()
+    assert make_book.main([]) == 0
+    assert [*ran[1].items()] == [("twin", "twin"), ("conus412-quick", "conus412-quick")]
+    assert make_book.main(["--no-run"]) == 0 and len(ran) == 2
+    assert built == [["twin", "conus412-quick"]] * 3
