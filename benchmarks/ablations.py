@@ -18,7 +18,7 @@ from smapnb.train_checkpoint import CHECKPOINT, Checkpoint
 
 RESULT = Path(__file__).parent / "results" / "ablations_conus412.csv"
 TRAINED, SHORT = "conus412", "conus412-quick"
-EPOCHS, PASSES = 4, 5
+EPOCHS, BATCH, PASSES = 4, 100, 5
 AFTER_TRAINING = {  # members, dropout passes, days of spin-up
     "as the profile": (3, PASSES, 365),
     "two members": (2, PASSES, 365),
@@ -33,6 +33,7 @@ TRAININGS: dict[str, dict] = {
     "dropout on g": {"dropout_on": ["g"]},
     "no dropout": {"dropout": 0.0},
     "dropout 0.5": {"dropout": 0.5},
+    "batches of 50": {"batch_size": 50},
     "ADADELTA, constant rate": {"optimiser": "adadelta", "learning_rate": 1.0, "schedule": "constant"},
 }
 
@@ -99,7 +100,7 @@ def short_trainings(data: xr.Dataset, folder: Path, known: set[str]):
         if variant in known:
             continue
         passes = 0 if changes.get("dropout") == 0 else PASSES
-        profile = changed(load(SHORT), {"epochs": EPOCHS, **changes}, passes, 365)
+        profile = changed(load(SHORT), {"epochs": EPOCHS, "batch_size": BATCH, **changes}, passes, 365)
         where = folder / variant.replace(" ", "_").replace(",", "")
         result = train.train(data, profile, "surface", where / "surface")
         yield measure(data, profile, where, variant, f"{EPOCHS} epochs", result.seconds / 60)
