@@ -20,10 +20,8 @@ from smapnb.cube_store import CubeError
 from smapnb.profile import Profile
 from smapnb.sources import nldas
 
-# Product -> the folder that fetch gives its files. A test holds them to fetch's.
+# Product -> the folder that fetch gives its files; SMAP's follow from their versions. A test holds them to fetch's.
 FOLDERS = {
-    "SPL3SMP": "smap/SPL3SMP.009",
-    "SPL4SMGP": "smap/SPL4SMGP.008",
     "FORA": "nldas/NLDAS_FORA0125_H.2.0",
     "NOAH": "nldas/NLDAS_NOAH0125_H.2.0",
     "VIC": "nldas/NLDAS_VIC0125_H.2.0",
@@ -106,7 +104,10 @@ def find(profile: Profile, root: Path, products: Sequence[str]) -> dict[str, Fil
     CubeError
         A product without a folder, or without a file in the profile's days; hourly files that are lacking. The message
         names the folder and the command that fetches.
+    smapnb.grid.GridError
+        As `smapnb.places.box`.
     """
+    places.box(profile)  # a region that does not hold is told before files are looked for
     found = {}
     for product in products:
         names = folders(profile, product)
@@ -135,10 +136,13 @@ def folders(profile: Profile, product: str) -> list[str]:
     """
     if product in HOURLY and profile.archive.nldas != "grids":
         return [places.POINTS]
-    if product != "SPL4SMGP":
+    if product in FOLDERS:
         return [FOLDERS[product]]
+    folder = places.smap_folder(product, places.smap_versions(profile.archive)[product])
+    if product != "SPL4SMGP":
+        return [folder]
     endings = ["", places.window_suffix(places.box(profile)), places.WINDOW]
-    return [FOLDERS[product] + ending for ending in dict.fromkeys(endings)]
+    return [folder + ending for ending in dict.fromkeys(endings)]
 
 
 def _beside(profile: Profile, product: str, root: Path) -> str:

@@ -21,7 +21,7 @@ from smapnb.fetch_manifest import NAME, read
 from smapnb.fetch_many import Outcome, fetch_many, free_bytes
 from smapnb.fetch_plan import Pace, Plan, Window, plan, size_text
 from smapnb.fetch_plan import text as plan_text
-from smapnb.fetch_products import CONUS, PRODUCTS, SAMPLE, Product, needed
+from smapnb.fetch_products import CONUS, PRODUCTS, SAMPLE, Product, needed, of_versions
 from smapnb.profile import Profile
 
 __all__ = [
@@ -56,15 +56,25 @@ def wish(profile: Profile, *, window: bool = False) -> Wish:
     Raises
     ------
     FetchError
-        Series are wanted, and no pixel lies on the NLDAS grid.
+        Series are wanted, and no pixel lies on the NLDAS grid; windows of a version whose collection is not known.
+    smapnb.grid.GridError
+        A region that does not hold, or without a cell.
     """
-    period = profile.data.start, profile.data.end
+    period, products = (profile.data.start, profile.data.end), _products(profile)
     if profile.data.archive is None:
-        return Wish(_products(profile), period, CONUS if window else None)
+        return Wish(products, period, CONUS if window else None)
+    box = _window(profile)
+    for product in products:
+        if window and product.window_fields and not product.collection:
+            raise FetchError(
+                f"{product.short_name} version {product.version}: the collection from which windows are cut is not "
+                "known; name its id in NASA's catalogue, -p data.archive.smap_l4_collection=C...-NSIDC_CPRD, or take "
+                "whole granules, without --window"
+            )
     points = places.nldas_points(profile)
     if not points and profile.archive.nldas != "grids":
         raise FetchError(f"{profile.name}: none of its pixels lies on the NLDAS grid, 125 to 67 W and 25 to 53 N")
-    return Wish(_products(profile), period, _window(profile) if window else None, points)
+    return Wish(products, period, box if window else None, points)
 
 
 def plan_profile(profile: Profile, pace: Pace | None = None, *, window: bool = False) -> Plan:
@@ -109,7 +119,9 @@ def describe(profile: Profile, root: Path, pace: Pace | None = None, *, window: 
 
 def _products(profile: Profile) -> list[Product]:
     archive = profile.data.archive
-    return needed(profile.data.source, profile.targets, archive.land_models if archive else ())
+    if archive is None:
+        return needed(profile.data.source, profile.targets)
+    return of_versions(needed(profile.data.source, profile.targets, archive.land_models), archive)
 
 
 def get(

@@ -6,11 +6,11 @@ The only place where a granule's size or an archive's address is written. It ask
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import Literal
 
-from smapnb import grid
+from smapnb import grid, places, profile
 
 Every = Literal["hour", "3 hours", "day", "year", "once"]
 Archive = Literal["earthdata", "gesdisc", "ncei", "isric", "github"]
@@ -128,10 +128,14 @@ def _nldas(model: str, title: str, size: int, source: str, points: tuple[str, ..
     )
 
 
+# Versions of SMAP's products are settings of a profile, and these their defaults.
+_USUAL = profile.Archive()
+_L3, _L4 = _USUAL.smap_l3_version, _USUAL.smap_l4_version
+
 _ALL = (
     Product(
         short_name="SPL3SMP",
-        version="009",
+        version=_L3,
         title="SMAP L3 radiometer soil moisture, daily, 36 km",
         archive="earthdata",
         every="day",
@@ -140,12 +144,12 @@ _ALL = (
         size_source="31 granules of version 008 are 0.93 GB (NSIDC's download tutorial)",
         url="",
         kind="hdf5",
-        folder="smap/SPL3SMP.009",
+        folder=places.smap_folder("SPL3SMP", _L3),
         reader="smapnb.sources.smap.open_l3",
     ),
     Product(
         short_name="SPL4SMGP",
-        version="008",
+        version=_L4,
         title="SMAP L4 root-zone and surface moisture, 3-hourly, 9 km",
         archive="earthdata",
         every="3 hours",
@@ -154,14 +158,14 @@ _ALL = (
         size_source="granules of version 008 in NSIDC's catalogue, 2025",
         url="",
         kind="hdf5",
-        folder="smap/SPL4SMGP.008",
+        folder=places.smap_folder("SPL4SMGP", _L4),
         reader="smapnb.sources.smap.open_l4",
         collection="C3480440870-NSIDC_CPRD",
         window_fields=("/Geophysical_Data/sm_rootzone",),
     ),
     Product(
         short_name="SPL4SMLM",
-        version="008",
+        version=_L4,
         title="SMAP L4 constants of the land model, 9 km",
         archive="earthdata",
         every="once",
@@ -169,7 +173,7 @@ _ALL = (
         size_source="at most: 35 uncompressed float32 fields of 1624 x 3856 cells",
         url="",
         kind="hdf5",
-        folder="smap/SPL4SMLM.008",
+        folder=places.smap_folder("SPL4SMLM", _L4),
         reader="smapnb.sources.smap",
     ),
     _nldas(
@@ -257,6 +261,28 @@ def needed(source: str, targets: Sequence[str], land_models: Sequence[str] = ("n
     names = [name for target in targets for name in _TARGETS[target]]
     names += ["NLDAS_FORA0125_H", *(_LAND_MODELS[model] for model in land_models), "USCRN daily01", "WISE30sec"]
     return [PRODUCTS[name] for name in dict.fromkeys(names)]
+
+
+def of_versions(products: Sequence[Product], archive: profile.Archive) -> list[Product]:
+    """Give SMAP's products the versions that a profile asks for, and so their folders and the collection of windows.
+
+    The collection of another version than the default is unknown, and so empty, where the profile does not name it.
+    """
+    asked = places.smap_versions(archive)
+    return [
+        _of_version(product, asked[product.short_name], archive.smap_l4_collection)
+        if product.short_name in asked
+        else product
+        for product in products
+    ]
+
+
+def _of_version(product: Product, version: str, collection: str | None) -> Product:
+    folder = places.smap_folder(product.short_name, version)
+    if not product.collection:
+        return replace(product, version=version, folder=folder)
+    known = product.collection if version == product.version else ""
+    return replace(product, version=version, folder=folder, collection=collection or known)
 
 
 def hours(product: Product, start: date, end: date) -> list[tuple[date, int]]:

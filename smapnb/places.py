@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from smapnb import grid, nldas_grid
-from smapnb.profile import Profile
+from smapnb.profile import Archive, Profile
 from smapnb.variables import GRID_KM
 
 Integers = NDArray[np.int64]
@@ -77,13 +77,45 @@ def box(profile: Profile) -> Box:
     """West, east, south and north in degrees of what is asked for.
 
     The region; with sites the edges of the cells that hold them, of the finest grid that the profile has.
+
+    Raises
+    ------
+    smapnb.grid.GridError
+        A region whose edges are not in this order, or that leaves both NLDAS-2 and the box of the conterminous U.S.
     """
     archive = profile.archive
     if archive.sites is None:
-        return archive.region or grid.CONUS
+        return grid.CONUS if archive.region is None else _checked(archive.region)
     km, (row, col) = min(cells(profile).items())
     west, south, east, north = grid.EaseGrid(km).bounds_degrees(row, col)
     return float(west.min()), float(east.max()), float(south.min()), float(north.max())
+
+
+def _checked(region: Box) -> Box:
+    """Refuse edges in another order, which would be read as a box of half the Earth."""
+    west, east, south, north = region
+    least: dict[str, float] = {}
+    most: dict[str, float] = {}
+    for axis, box_edges in (("lon", grid.CONUS[:2]), ("lat", grid.CONUS[2:])):
+        first, n = nldas_grid.AXES[axis]
+        edges = (first - nldas_grid.CELL / 2, first + (n - 0.5) * nldas_grid.CELL, *box_edges)
+        least[axis], most[axis] = min(edges), max(edges)
+    if not (least["lon"] <= west < east <= most["lon"] and least["lat"] <= south < north <= most["lat"]):
+        raise grid.GridError(
+            f"data.archive.region is {list(region)}, and must be [WEST, EAST, SOUTH, NORTH]: first both longitudes, "
+            f"from {least['lon']:g} to {most['lon']:g}, then both latitudes, from {least['lat']:g} to {most['lat']:g}"
+        )
+    return region
+
+
+def smap_folder(short_name: str, version: str) -> str:
+    """Folder of a product of SMAP, below that of the data."""
+    return f"smap/{short_name}.{version}"
+
+
+def smap_versions(archive: Archive) -> dict[str, str]:
+    """Versions of SMAP's products by their short names."""
+    return {"SPL3SMP": archive.smap_l3_version, "SPL4SMGP": archive.smap_l4_version}
 
 
 def nldas_cells(chosen: dict[int, Cells], cover: nldas_grid.Cover) -> Integers:

@@ -7,13 +7,22 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import platformdirs
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from smapnb.variables import LEAST_OBSERVED, TARGETS, names
 
@@ -21,6 +30,16 @@ Quantity = Literal["surface", "rootzone"]
 Gate = Literal["x", "h", "g"]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[int, Field(gt=0, strict=True)]  # strict: true is no number
+
+
+def _three_digits(version: Any) -> Any:
+    if not isinstance(version, str) or not re.fullmatch(r"[0-9]{3}", version):
+        # YAML takes 010 for the number 8.
+        raise ValueError(f"a version of SMAP's products is three digits in quotes, as '\"009\"', and not {version!r}")
+    return version
+
+
+Version = Annotated[str, BeforeValidator(_three_digits)]
 
 
 class ProfileError(ValueError):
@@ -63,8 +82,16 @@ class Place(_Section):
 
 
 class Archive(_Section):
-    """How the agencies' files become a cube; the defaults are those of Fang, Pan & Shen (2019) and their scripts."""
+    """How the agencies' files become a cube; the defaults are those of Fang, Pan & Shen (2019) and their scripts.
 
+    Not so the versions of SMAP's products, which their owner replaces from time to time.
+    """
+
+    smap_l3_version: Version = "009"
+    smap_l4_version: Version = "008"
+    smap_l4_collection: Annotated[str, Field(pattern=r"^C\d+-\w+$")] | None = Field(
+        default=None, description="id in NASA's catalogue, by which windows are asked for; none: the default version's"
+    )
     smap_overpass: Literal["AM", "PM", "both"] = "AM"
     smap_algorithm: Literal["scav", "scah", "dca", "baseline"] = Field(
         default="scav", description="scav is the paper's"
@@ -94,6 +121,16 @@ class Archive(_Section):
         if self.sites is not None and self.region is not None:
             raise ValueError("name either region or sites")
         return self
+
+    @model_serializer(mode="wrap")
+    def _without_usual_versions(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out versions that are the default: a cube made before the keys were known is still the same cube.
+
+        Should a default change, the names of the files tell cubes of two versions apart.
+        """
+        versions = {"smap_l3_version", "smap_l4_version", "smap_l4_collection"}
+        usual = {name: type(self).model_fields[name].default for name in versions}
+        return {name: value for name, value in handler(self).items() if name not in versions or value != usual[name]}
 
 
 class Data(Period):

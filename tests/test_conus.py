@@ -493,10 +493,17 @@ def test_a_damaged_archive_of_soils(root, tmp_path):
 
 def test_folders_are_those_of_fetch():
     short = {"FORA": "NLDAS_FORA0125_H", "NOAH": "NLDAS_NOAH0125_H", "VIC": "NLDAS_VIC0125_H"}
-    for product, folder in cube_archive.FOLDERS.items():
-        theirs = fetch.PRODUCTS[short.get(product, product)]
-        assert folder == theirs.folder.split("/{")[0], product
-        assert (len(cube_archive.folders(make_profile(), product)) > 1) == bool(theirs.collection)
+    for settings in ({}, {"smap_l3_version": "008", "smap_l4_version": "011"}):
+        chosen = make_profile(**settings)
+        products = {product.short_name: product for product in fetch.wish(chosen).products}
+        for product in cube_full.products(chosen):
+            theirs, folders = products[short.get(product, product)], cube_archive.folders(chosen, product)
+            assert folders[0] == theirs.folder.split("/{")[0], product
+            assert (len(folders) > 1) == bool(theirs.window_fields)
+    assert [cube_archive.folders(chosen, name)[0] for name in ("SPL3SMP", "SPL4SMGP")] == [
+        "smap/SPL3SMP.008",
+        "smap/SPL4SMGP.011",
+    ]
     assert {str(fetch.PRODUCTS[name].start) for name in ("SPL3SMP", "SPL4SMGP")} == {cube_archive.SMAP_FIRST}
 
 
@@ -504,7 +511,7 @@ def test_folders_are_those_of_fetch():
 def test_fetch_gets_all_that_the_cube_needs(targets):
     profile = make_profile(targets=targets)
     fetched = {product.folder.split("/{")[0] for product in fetch.wish(profile).products}
-    assert {cube_archive.FOLDERS[product] for product in cube_full.products(profile)} <= fetched
+    assert {cube_archive.folders(profile, product)[0] for product in cube_full.products(profile)} <= fetched
 
 
 def test_profiles_refuse_what_does_not_fit():

@@ -343,6 +343,37 @@ def test_all_series_over_a_pixel_are_what_the_grids_are(grids, tmp_path, day):
     assert json.loads(by_grids.attrs["pixels"])["nldas"].startswith("mean over the NLDAS cells that cover the pixel")
 
 
+def test_another_version_of_level_3(world, tmp_path, monkeypatch):
+    """Version 008 holds half of what 009 does: it is asked for, lies in a folder of its own, and is what is read."""
+    server = world[0]
+    catalogue = []
+    for day in DAYS:
+        field = archive.l3_field(day)
+        made = granules.write_l3(
+            tmp_path, str(day.date()), {"soil_moisture_scav": np.where(field < 0, field, field / 2)}
+        )
+        catalogue.append(Granule(server.put(f"/version008/{made.name}", made.read_bytes())))
+    found = {("SPL3SMP", "008"): catalogue}
+    monkeypatch.setattr(
+        sys.modules["earthaccess"], "search_data", lambda **query: found[query["short_name"], query["version"]]
+    )
+    for name in ("DATA", "RUNS"):
+        monkeypatch.setenv(f"SMAPNB_{name}", str(tmp_path / name))
+    mine = settings(SITES[2:], nldas="centre", smap_l3_version="008")
+    path = tmp_path / "mine.yml"
+    path.write_text(yaml.safe_dump(mine.model_dump(mode="json")), encoding="utf-8")
+    command("fetch", "get", str(path))
+    assert [folder.name for folder in (tmp_path / "DATA/smap").iterdir()] == ["SPL3SMP.008"]
+    data = cube.open_cube(Path(command("cube", str(path), "--scheduler", "serial").strip())).load()
+    ((i, row, col),) = cells(data, 36)
+    due = np.array([archive.l3_field(day)[row, col] for day in DAYS]) / np.float32(2)
+    np.testing.assert_array_equal(data["ssm_smap"][:, i], np.where(due < 0, np.nan, due))
+    assert np.isfinite(data["ssm_smap"]).any()
+    assert json.loads(data.attrs["read"])["SPL3SMP"]["product_version"] == "008"
+    with pytest.raises(CubeError, match=r"no folder .*SPL3SMP\.009"):
+        cube.build(settings(SITES[2:], nldas="centre"), tmp_path / "usual.zarr", tmp_path / "DATA", "serial")
+
+
 def test_a_site_east_of_nldas_is_left_out_with_one_line(grids, tmp_path, caplog):
     profile = settings([*SITES, EAST], nldas="centre", min_hours=20)
     with_series(grids, tmp_path / "data", profile)

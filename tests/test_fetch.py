@@ -257,6 +257,28 @@ def test_windows_are_asked_of_opendap(server, earthaccess, tmp_path, monkeypatch
     )
 
 
+def test_a_profile_names_its_versions_of_smap(server, earthaccess, tmp_path, monkeypatch):
+    """Windows of a named collection, in a folder of their version; the catalogue is asked for that version."""
+    monkeypatch.setattr(fetch_earthdata, "OPENDAP", server.address + "/collections")
+    versions = {"smap_l3_version": "008", "smap_l4_version": "011", "smap_l4_collection": "C12-NSIDC_CPRD"}
+    chosen = profile.load("conus", {f"data.archive.{key}": f"'{value}'" for key, value in versions.items()})
+    asked = fetch.wish(chosen, window=True)
+    l3_due, l4 = asked.products[:2]
+    assert (l3_due.version, l3_due.folder) == ("008", "smap/SPL3SMP.008")
+    rows = {line.split("  ")[0]: line.split() for line in fetch.describe(chosen, tmp_path, window=True).splitlines()}
+    assert rows["SPL3SMP"][1] == "008" and rows["SPL4SMGP (window)"][2] == "011"
+    name = "SMAP_L4_SM_gph_20170101T013000_Vv9011_001.h5"
+    earthaccess.found = [Granule(f"https://example.org/{name}")]
+    server.put(f"/collections/C12-NSIDC_CPRD/granules/{name}.dap.nc4", HDF5 + b"window")
+    get([l4], tmp_path, window=asked.window)
+    assert files(tmp_path) == [f"smap/SPL4SMGP.011-window/2017/{name[:-3]}.nc4"]
+    assert earthaccess.searches[0]["version"] == "011"
+    manifest = (tmp_path / "smap/SPL4SMGP.011-window" / "fetch-manifest.json").read_text()
+    assert '"version": "011, rows' in manifest
+    whole = fetch.wish(profile.load("conus", {"data.archive.smap_l4_version": "'011'"}))
+    assert [p.collection for p in whole.products if p.short_name == "SPL4SMGP"] == [""]  # granules need none
+
+
 def test_constants_have_no_day(server, earthaccess, tmp_path):
     name = "SMAP_L4_SM_lmc_00000000T000000_Vv8010_001.h5"
     earthaccess.found = [Granule(server.put(f"/{name}", HDF5))]
@@ -647,6 +669,10 @@ def test_what_can_be_had_is_had(server, tmp_path):
 # The command
 
 
+SOUTH_SECOND = ["-p", "data.archive.region=[-100,33,-97,36]"]
+NEWER = ["-p", "data.archive.smap_l4_version='011'"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -655,6 +681,12 @@ def test_what_can_be_had_is_had(server, tmp_path):
         (["fetch", "plan", "conus", "-p", "data.archive.sites=absent.csv"], ["absent.csv", "columns lat, lon"]),
         (["fetch", "get", "conus", "-p", "data.archive.sites=absent.csv"], ["absent.csv"]),
         (["fetch", "plan", "conus", "-p", "data.archive.region=[-100.1,-100,35,35.01]"], ["no cell of", "-100.1"]),
+        (["fetch", "plan", "conus", *SOUTH_SECOND], ["[WEST, EAST, SOUTH, NORTH]", "-97.0"]),
+        (["fetch", "get", "conus", *SOUTH_SECOND], ["[WEST, EAST, SOUTH, NORTH]"]),
+        (["cube", "conus", *SOUTH_SECOND], ["[WEST, EAST, SOUTH, NORTH]"]),
+        (["fetch", "plan", "conus", "--window", *NEWER], ["SPL4SMGP version 011", "smap_l4_collection"]),
+        (["fetch", "get", "conus", "--window", *NEWER], ["SPL4SMGP version 011", "smap_l4_collection"]),
+        (["fetch", "plan", "conus", "-p", "data.archive.smap_l3_version=010"], ["smap_l3_version", "in quotes"]),
     ],
 )
 def test_user_errors_are_one_line(arguments, words):

@@ -37,6 +37,33 @@ def test_a_region_has_some_of_the_cells_of_all():
         places.cells(conus(region=[-100.1, -100, 35, 35.01]))
 
 
+@pytest.mark.parametrize(
+    "region",
+    [
+        [-100, 33, -97, 36],  # west, south, east, north
+        [33, 36, -100, -97],
+        [-97, -100, 33, 36],
+        [-100, -97, 36, 33],
+        [-100, -100, 33, 36],
+        [-100, -97, 33, float("nan")],
+        [-125.1, -97, 33, 36],
+        [-100, -65.9, 33, 36],
+        [-100, -97, 24.9, 36],
+        [-100, -97, 33, 53.1],
+    ],
+)
+def test_edges_of_a_region_in_another_order_or_outside_are_refused(region):
+    """NLDAS-2 is 464 x 224 cells of 0.125 degrees from 125W, 25N: to 67W, 53N; the authors' box ends at 66W."""
+    with pytest.raises(grid.GridError, match=r"be \[WEST, EAST, SOUTH, NORTH\].* from -125 to -66,.* from 25 to 53$"):
+        places.box(conus(region=region))
+
+
+@pytest.mark.parametrize("region", [grid.CONUS, (-125, -67, 25, 53), (-70, -66, 44, 53), (-125, -120, 25, 50)])
+def test_a_region_may_reach_the_edges(region):
+    assert places.box(conus(region=region)) == region
+    assert places.cells(conus(region=region))[36][0].size > 100
+
+
 def test_cells_that_hold_sites():
     """The first by section 1 of the grid's definition; a second one in the same cell of 36 km."""
     asked = places.cells(conus(sites=[{"lat": 35.38, "lon": -98.6}, {"lat": 35.2, "lon": -98.9}]))

@@ -198,6 +198,35 @@ def test_places_that_do_not_hold(archive, words):
         load("conus", data__archive=archive)
 
 
+def test_versions_of_smap():
+    """The default leaves no mark, so that cubes from before the keys were known are kept."""
+    usual = load("conus")
+    said = yaml.safe_load('{smap_l3_version: "009", smap_l4_version: "008", smap_l4_collection: null}')
+    assert load("conus", data__archive=said) == usual
+    assert not [
+        key for key in usual.model_dump(mode="json")["data"]["archive"] if key.endswith(("version", "collection"))
+    ]
+    older = load("conus", data__archive={"smap_l3_version": "008", "smap_l4_collection": "C12-NSIDC_CPRD"})
+    dumped = older.model_dump(mode="json")
+    assert dumped["data"]["archive"]["smap_l3_version"] == "008" and "smap_l4_version" not in dumped["data"]["archive"]
+    assert Profile.model_validate(dumped) == older != usual
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("smap_l3_version", "010", "three digits in quotes"),  # YAML reads the number 8
+        ("smap_l3_version", "9", "three digits in quotes"),
+        ("smap_l4_version", '"0080"', "three digits in quotes"),
+        ("smap_l4_version", "../8", "three digits in quotes"),
+        ("smap_l4_collection", "SPL4SMGP", "pattern"),
+    ],
+)
+def test_versions_that_do_not_hold(key, value, words):
+    with pytest.raises(ValidationError, match=words):
+        load("conus", **{f"data__archive__{key}": value})
+
+
 @pytest.mark.parametrize("override", [{"data": "here"}, {"data__archive": "there"}, {"data": None}])
 def test_a_section_that_is_a_value_is_told_by_its_name(override):
     with pytest.raises(ValidationError, match=r"data"):
