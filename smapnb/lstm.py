@@ -120,7 +120,8 @@ class SoilMoistureLSTM(nn.Module):
         Raises
         ------
         ValueError
-            Inputs or masks of another shape; another precision than float32 where gradients are kept.
+            Inputs or masks of another shape, masks of another type; another precision than float32 where gradients are
+            kept.
         """
         if x.ndim != 3 or x.shape[2] != self.input.in_features:
             raise ValueError(f"x is (time, batch, {self.input.in_features}), got {tuple(x.shape)}")
@@ -128,6 +129,9 @@ class SoilMoistureLSTM(nn.Module):
             masks = None
         elif masks is None and self.dropout > 0:
             masks = self.draw_masks(x.shape[1])
+        kind = self.lstm.weight_hh.dtype
+        if masks is not None and any(mask.dtype != kind for mask in masks):
+            raise ValueError(f"masks are {kind} as the weights, got {[str(mask.dtype) for mask in masks]}")
         if not torch.is_grad_enabled():
             return self._forecast(x, masks, state, precision)
         if precision != "float32":
@@ -147,7 +151,7 @@ class SoilMoistureLSTM(nn.Module):
         """Without a gradient: on CPU in strips of pixels, elsewhere by the device's own LSTM."""
         if precision not in lstm_forecast.PRECISIONS:
             raise ValueError(f"precision is one of {sorted(lstm_forecast.PRECISIONS)}, got {precision!r}")
-        if x.device.type == "cpu" and x.dtype == torch.float32:
+        if x.device.type == "cpu" and x.dtype == torch.float32 and x.shape[1]:
             _check_masks(masks, (x.shape[1], self.hidden_size))
             y, h, s = lstm_forecast.run(x, self.state_dict(), masks, state, precision)
             return y, State(h, s)

@@ -758,6 +758,20 @@ def test_dropout_elsewhere_is_refused():
         SoilMoistureLSTM(2, 4, 0.5, ("x", "s"))
 
 
+@pytest.mark.parametrize("grad", [True, False])
+def test_masks_of_another_type_are_refused(grad):
+    model = SoilMoistureLSTM(3, 4).train()
+    masks = Masks(*(mask.double() for mask in ones(2, 4)))
+    with torch.set_grad_enabled(grad), pytest.raises(ValueError, match=r"masks are torch\.float32 as the weights"):
+        model(torch.zeros(5, 2, 3), masks)
+
+
+def test_a_batch_of_nobody_has_a_result_of_nobody():
+    model = SoilMoistureLSTM(3, 4).eval()
+    with torch.no_grad():
+        assert model(torch.zeros(5, 0, 3)).shape == (5, 0)
+
+
 @pytest.mark.parametrize("wrong", ["x", "h", "g"])
 @pytest.mark.parametrize("shape", [(1, 4), (5, 4), (2, 3), (4,)])
 def test_masks_of_another_shape_are_refused(wrong, shape):
