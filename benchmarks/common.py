@@ -30,9 +30,14 @@ LEAST_SECONDS = 0.1
 
 
 def interleave(contenders: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
-    """Median milliseconds of each contender, taking turns; the first turn warms up and does not count."""
-    turns = [{name: _turn(work) for name, work in contenders.items()} for _ in range(repeats + 1)]
-    return {name: statistics.median(turn[name] for turn in turns[1:]) for name in contenders}
+    """Median milliseconds of each contender, taking turns; the first turn warms up and does not count.
+
+    Each turn begins with another one: who comes after whom matters, as what one leaves in the caches is the next one's.
+    """
+    names = list(contenders)
+    orders = [names[n % len(names) :] + names[: n % len(names)] for n in range(repeats + 1)]
+    turns = [{name: _turn(contenders[name]) for name in order} for order in orders]
+    return {name: statistics.median(turn[name] for turn in turns[1:]) for name in names}
 
 
 def _turn(work: Callable[[], object]) -> float:
