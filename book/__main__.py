@@ -17,6 +17,7 @@ from pathlib import Path
 from book.build import ROOT, BookError, build
 from smapnb import fetch
 from smapnb.profile import ProfileError, data_root, load, run_folder
+from smapnb.sources import authors_csv
 
 SHOWN = 6_000  # characters of a failed run's log
 
@@ -24,10 +25,11 @@ SHOWN = 6_000  # characters of a failed run's log
 def missing_data(asked: str) -> str | None:
     """One line on what a profile, given by name or path, lacks; None where it can be run."""
     profile = load(asked, folder=ROOT / "profiles")
-    needed = data_root() / "conus412" / "CONUSv4f1" / "crd.csv"
-    if profile.synthetic or needed.is_file():
+    sample = data_root() / "conus412"
+    if profile.synthetic or authors_csv.at_hand(sample):
         return None
-    return f"{profile.name} is not run: no {needed} (set SMAPNB_DATA; book/data.md says how to get the data)"
+    how = "set SMAPNB_DATA; book/data.md says how to get the data"
+    return f"{profile.name} is not run: the sample is not in {sample} ({how})"
 
 
 def command(asked: str) -> list[str]:

@@ -163,15 +163,18 @@ plot.table(scaling, title="Scaling, from the training period", synthetic=synthet
 
 # %%
 sample = data_root() / "conus412"
+at_hand = authors_csv.at_hand(sample)
 compared = {}
 if synthetic:
     compared["twin (synthetic)"] = twin.realism(days)
-if sample.is_dir():
+if at_hand:
     compared["real sample"] = twin.realism(authors_csv.open_sample(sample, [2015, 2016]))
 if not synthetic:
     print("This run is of real data itself: compare them with the twin in the profile twin.")
-elif not sample.is_dir():
-    print("The real sample is not at hand (no folder conus412 where SMAPNB_DATA points): the twin stands alone.")
+elif not at_hand:
+    print(
+        "The real sample is not at hand (nothing or part of it in conus412 where SMAPNB_DATA points): the twin stands alone."
+    )
 
 # %% mystnb={"image": {"alt": "Four panels comparing the twin and, where it is at hand, the real sample: seasonal cycle of surface soil moisture, its autocorrelation by lag, its distribution, and the seasonal cycle of precipitation"}}
 plot.realism(compared) if compared else None

@@ -10,6 +10,7 @@ import pytest
 
 from smapnb import profile, variables
 from smapnb.grid import EaseGrid
+from smapnb.sources import authors_csv
 
 if not os.environ.get("CI"):  # there Hypothesis takes a profile of its own, which has no deadline either
     hypothesis.settings.register_profile("patient", deadline=None)  # a busy machine is no error of a test
@@ -20,8 +21,8 @@ if not os.environ.get("CI"):  # there Hypothesis takes a profile of its own, whi
 def data_root() -> Path:
     """Folder of the real data; tests that ask for it are skipped where the sample is absent."""
     root = profile.data_root()
-    if not (root / "conus412").is_dir():
-        pytest.skip(f"no real sample: {root / 'conus412'} is not there (SMAPNB_DATA names its parent)")
+    if not authors_csv.at_hand(root / "conus412"):
+        pytest.skip(f"no real sample in {root / 'conus412'} (SMAPNB_DATA names its parent)")
     return root
 
 

@@ -6,13 +6,20 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from smapnb import variables
+from smapnb import fetch_lists, variables
 from smapnb.grid import EaseGrid
 from smapnb.sources import authors_csv
 from smapnb.sources.authors_csv import LayoutError, open_sample
 
 OWN = variables.own_names("authors_csv")
 CELLS = [(47, 151), (99, 219), (115, 299)]  # of the fixture `layout`
+
+
+def test_a_broken_download_is_not_the_sample(layout, tmp_path):
+    assert authors_csv.at_hand(layout)
+    (tmp_path / "begun" / "CONUSv4f1" / "2015").mkdir(parents=True)
+    assert not authors_csv.at_hand(tmp_path / "begun")
+    assert f"{authors_csv.ROOT_NAME}/{authors_csv.PLACES}" == fetch_lists.LAST  # what fetch puts there last tells
 
 
 def test_reads_names_units_and_order(layout):

@@ -124,7 +124,8 @@ def test_missing_data_are_said_in_one_line(monkeypatch, tmp_path):
     assert line and str(tmp_path) in line and "\n" not in line
     assert make_book.missing_data("twin") is None
     sample = tmp_path / "conus412" / "CONUSv4f1"
-    sample.mkdir(parents=True)
+    (sample / "2015").mkdir(parents=True)  # as a fetch leaves it that never reached the server
+    assert make_book.missing_data("conus412-quick") == line
     (sample / "crd.csv").write_text("40,-100\n")
     assert make_book.missing_data("conus412-quick") is None
 
@@ -369,7 +370,7 @@ def test_only_profiles_whose_data_are_found_are_run(tmp_path, monkeypatch, capsy
     monkeypatch.setattr(make_book, "execute", ran.append)
     monkeypatch.setattr(make_book, "build", lambda profiles, engine: built.append(profiles) or tmp_path)
     assert make_book.main([]) == 0
-    assert ran == [{"twin": "twin"}] and "conus412-quick is not run: no " in capsys.readouterr().err
+    assert ran == [{"twin": "twin"}] and "conus412-quick is not run: the sample is not in " in capsys.readouterr().err
     (tmp_path / "conus412" / "CONUSv4f1").mkdir(parents=True)
     (tmp_path / "conus412" / "CONUSv4f1" / "crd.csv").touch()
     assert make_book.main([]) == 0

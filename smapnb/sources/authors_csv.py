@@ -18,6 +18,7 @@ from smapnb import variables
 from smapnb.grid import EaseGrid
 
 ROOT_NAME = "CONUSv4f1"
+PLACES = "crd.csv"
 MISSING = -9999.0
 CITATION = (
     "Fang, Pan & Shen (2019), IEEE TGRS, doi:10.1109/TGRS.2018.2872131; Fang et al. (2017), GRL, "
@@ -41,6 +42,15 @@ CENTRE_TOLERANCE = 1e-4
 
 class LayoutError(ValueError):
     """A file does not obey the authors' CSV layout."""
+
+
+def at_hand(root: str | Path) -> bool:
+    """Tell whether the sample lies whole in a folder, which holds ``CONUSv4f1/``.
+
+    Its list of pixels says so: `smapnb fetch` puts it there when all other files are in place, so that what a broken
+    download leaves behind is not taken for the sample.
+    """
+    return (Path(root) / ROOT_NAME / PLACES).is_file()
 
 
 def open_sample(root: str | Path, years: Sequence[int] | None = None) -> xr.Dataset:
@@ -68,7 +78,7 @@ def open_sample(root: str | Path, years: Sequence[int] | None = None) -> xr.Data
     """
     folder = Path(root) / ROOT_NAME
     chosen = _years(folder, years)
-    coordinates = _pixels(folder / "crd.csv")
+    coordinates = _pixels(folder / PLACES)
     n_pixels = coordinates["pixel"][1].size
     times = {year: _dates(folder / str(year), year) for year in chosen}
     fields: dict[str, tuple] = {}
