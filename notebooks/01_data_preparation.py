@@ -172,9 +172,7 @@ if at_hand:
 if not synthetic:
     print("This run is of real data itself: compare them with the twin in the profile twin.")
 elif not at_hand:
-    print(
-        "The real sample is not at hand (nothing or part of it in conus412 where SMAPNB_DATA points): the twin stands alone."
-    )
+    print("The real sample is not at hand (not whole in conus412 where SMAPNB_DATA points): the twin stands alone.")
 
 # %% mystnb={"image": {"alt": "Four panels comparing the twin and, where it is at hand, the real sample: seasonal cycle of surface soil moisture, its autocorrelation by lag, its distribution, and the seasonal cycle of precipitation"}}
 plot.realism(compared) if compared else None
