@@ -1,7 +1,11 @@
 """NLDAS-2 of version 002: GRIB-1 messages written here by ecCodes as the archive codes them, and read back."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pandas as pd
+import pyproj  # noqa: F401  (before ecCodes, as in the package)
 import pytest
 
 from smapnb.sources import nldas
@@ -147,3 +151,15 @@ def test_both_generations_in_one_series(tmp_path):
     data = nldas.open_forcing(tmp_path, names=["air_temperature"], min_hours=3)
     assert data.attrs["versions"] == '{"002": 1, "020": 3}' and data.attrs["duplicates_left_out"] == 2
     np.testing.assert_allclose(data["air_temperature"][0, 1:], values_of(1.5, 0)[1:], rtol=1e-6)
+
+
+def test_maps_work_after_grib(tmp_path):
+    """EcCodes brings a PROJ of its own: where pyproj came after it, the first map ended the process."""
+    path = write(tmp_path, "2016-01-01", NOAH, "NOAH")
+    code = (
+        "import sys; from smapnb.sources import nldas; print(nldas.open_noah(sys.argv[1], min_hours=1).sizes['time'])\n"
+        "import cartopy.crs as crs; print(crs.epsg(6933).transform_point(0, 0, crs.PlateCarree()))"
+    )
+    command = [sys.executable, "-W", "error", "-c", code, str(path.parent)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0 and done.stdout.splitlines()[0] == "1", done.stderr

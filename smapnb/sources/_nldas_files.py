@@ -290,6 +290,8 @@ def _read_grib(path: Path, fields: list[Field], granule: Granule | None) -> Hour
 
 
 def _grib_reader(path: Path) -> Any:
+    import pyproj  # noqa: F401  (first: loaded after ecCodes it takes ecCodes' PROJ, and a map ends the process)
+
     try:
         return importlib.import_module("cfgrib.messages")
     except (ImportError, RuntimeError) as error:  # cfgrib raises RuntimeError where ecCodes itself is not found
