@@ -184,10 +184,10 @@ def _series(profile: Profile, product: str, folder: Path) -> Files:
             spans.setdefault((reply.field, reply.cell), []).append((reply.first, reply.last))
     lacking = [key for key in due if not _covered(spans.get(key, []), start, end)]
     if lacking:
-        lon, lat = nldas_grid.centres(lacking[0][1])
+        name, cell = lacking[0]
         raise CubeError(
             f"{folder}: {len(lacking)} of {len(due)} series of {product} are not here for all days {start}..{end}, the "
-            f"first is {lacking[0][0]} at {lat}N {-lon}W; {_how(profile)}"
+            f"first is {name} at {nldas_grid.place_of(cell)}; {_how(profile)}"
         )
     return Files.at_points(product, folder, paths)
 

@@ -159,8 +159,8 @@ def _sampled(asked: Cells, profile: Profile, root: Path, counts: dict[str, Any])
     row, col = asked
     km = GRID_KM["rootzone"]
     if profile.archive.sites is None and profile.archive.nldas == "grids":
-        all_row, all_col = places.inside(km, places.box(profile))
-        west, east, south, north = places.box(profile)
+        box = west, east, south, north = places.box(profile)
+        all_row, all_col = places.inside(km, box)
         lon, lat = _stations(root)
         here = (lon > west) & (lon < east) & (lat > south) & (lat < north)
         n_cols = grid.EaseGrid(km).shape[1]

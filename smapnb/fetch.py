@@ -73,7 +73,7 @@ def wish(profile: Profile, *, window: bool = False) -> Wish:
             )
     points = places.nldas_points(profile)
     if not points and profile.archive.nldas != "grids":
-        raise FetchError(f"{profile.name}: none of its pixels lies on the NLDAS grid, 125 to 67 W and 25 to 53 N")
+        raise FetchError(f"{profile.name}: none of its pixels lies on the NLDAS grid, {places.nldas_extent()}")
     return Wish(products, period, box if window else None, points)
 
 

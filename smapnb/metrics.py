@@ -16,6 +16,7 @@ from smapnb.metrics_anomaly import anomaly
 from smapnb.metrics_compare import compare, compare_periods, false_discovery
 from smapnb.metrics_drydown import dry_spells, drydown_days, efolding_days, own_spells
 from smapnb.metrics_kernels import (
+    COLUMNS_AT_ONCE,
     METRICS,
     Floats,
     bias,
@@ -50,8 +51,6 @@ __all__ = [
     "summarise",
     "ubrmse",
 ]
-
-COLUMNS_AT_ONCE = 256  # bounds the memory of the bootstrap, whatever the number of pixels
 
 
 def _limits(sim: Floats, obs: Floats, counts: Floats, level: float) -> dict[str, Floats]:

@@ -15,10 +15,8 @@ import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import false_discovery_control
 
-from smapnb.metrics_kernels import KERNELS, METRICS, Floats, bootstrap, count, percentile_limits
+from smapnb.metrics_kernels import COLUMNS_AT_ONCE, KERNELS, METRICS, Floats, bootstrap, count, percentile_limits
 from smapnb.metrics_labels import LIMITS, LONG_NAMES, align, check_settings, draw
-
-COLUMNS_AT_ONCE = 256  # bounds the memory of the bootstrap
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 Floats = NDArray[np.float64]
 
 METRICS = ("bias", "rmse", "ubrmse", "pearson_r")
+COLUMNS_AT_ONCE = 256  # bounds the memory of the bootstrap, whatever the number of pixels
 FEWEST_FOR_R = 3  # two points always lie on a line
 
 

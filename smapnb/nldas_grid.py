@@ -45,6 +45,18 @@ def centres(places: ArrayLike) -> tuple[Floats, Floats]:
     return AXES["lon"][0] + CELL * col, AXES["lat"][0] + CELL * row
 
 
+def place_of(place: int) -> str:
+    """Name a cell after its centre, by what `flat` gives; the grid lies north and west."""
+    lon, lat = centres(place)
+    return f"{lat:.4f}N {-lon:.4f}W"
+
+
+def edges(axis: Literal["lat", "lon"]) -> tuple[float, float]:
+    """Southern and northern, or western and eastern edge of the grid, degrees."""
+    first, n = AXES[axis]
+    return first - CELL / 2, first + (n - 0.5) * CELL
+
+
 def weights(grid: EaseGrid, row: ArrayLike, col: ArrayLike, cover: Cover) -> AreaWeights:
     """Weights from the NLDAS-2 grid (lat, lon), both ascending, to cells of an EASE-Grid.
 

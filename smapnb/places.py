@@ -94,18 +94,19 @@ def box(profile: Profile) -> Box:
 def _checked(region: Box) -> Box:
     """Refuse edges in another order, which would be read as a box of half the Earth."""
     west, east, south, north = region
-    least: dict[str, float] = {}
-    most: dict[str, float] = {}
-    for axis, box_edges in (("lon", grid.CONUS[:2]), ("lat", grid.CONUS[2:])):
-        first, n = nldas_grid.AXES[axis]
-        edges = (first - nldas_grid.CELL / 2, first + (n - 0.5) * nldas_grid.CELL, *box_edges)
-        least[axis], most[axis] = min(edges), max(edges)
-    if not (least["lon"] <= west < east <= most["lon"] and least["lat"] <= south < north <= most["lat"]):
+    lon, lat = (*nldas_grid.edges("lon"), *grid.CONUS[:2]), (*nldas_grid.edges("lat"), *grid.CONUS[2:])
+    if not (min(lon) <= west < east <= max(lon) and min(lat) <= south < north <= max(lat)):
         raise grid.GridError(
             f"data.archive.region is {list(region)}, and must be [WEST, EAST, SOUTH, NORTH]: first both longitudes, "
-            f"from {least['lon']:g} to {most['lon']:g}, then both latitudes, from {least['lat']:g} to {most['lat']:g}"
+            f"from {min(lon):g} to {max(lon):g}, then both latitudes, from {min(lat):g} to {max(lat):g}"
         )
     return region
+
+
+def nldas_extent() -> str:
+    """Say where the NLDAS grid lies."""
+    (west, east), (south, north) = nldas_grid.edges("lon"), nldas_grid.edges("lat")
+    return f"{-west:g} to {-east:g} W and {south:g} to {north:g} N"
 
 
 def smap_folder(short_name: str, version: str) -> str:

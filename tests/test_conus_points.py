@@ -10,10 +10,8 @@ import logging
 import re
 import shutil
 import sys
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from types import SimpleNamespace
 from urllib.parse import parse_qs, urlsplit
 
 import conus_archive as archive
@@ -26,10 +24,10 @@ import requests
 import xarray as xr
 import yaml
 from misbehaving_server import Server, loopback_only, other  # noqa: F401
+from served_archives import SOILS, command, look_at
 from test_nldas_points import HEADER
-from typer.testing import CliRunner
 
-from smapnb import cli, cube, cube_full, cube_store, fetch, fetch_earthdata, fetch_products, hindcast
+from smapnb import cube, cube_full, cube_store, fetch, fetch_earthdata, fetch_products, hindcast
 from smapnb.cube import CubeError
 from smapnb.grid import EaseGrid
 from smapnb.profile import Profile
@@ -157,32 +155,14 @@ def world(smap_files, tmp_path_factory):
         server.put("/uscrn/stations.tsv", f"{head}1\tUS\tTX\tA\t1 N\tA\t34.9\t-98.3\tOperational\tUSCRN\n".encode())
         server.put("/uscrn/daily01/2016/", b'<a href="CRND0103-2016-TX_A_1_N.txt">', content_type="text/html")
         server.put("/uscrn/daily01/2016/CRND0103-2016-TX_A_1_N.txt", b"1 20160226\n")
-        library = SimpleNamespace(
-            login=lambda **_: SimpleNamespace(authenticated=True),
-            search_data=lambda **query: catalogue[query["short_name"]],
-            get_requests_https_session=requests.Session,
-        )
-        patch.setitem(sys.modules, "earthaccess", library)
-        patch.setattr(fetch_earthdata, "OPENDAP", server.address + "/collections")
+        look_at(server, patch, catalogue, {fetch_products.NCEI: "/uscrn", SOILS: "/files"})
         patch.setattr(fetch_earthdata, "GIOVANNI", server.address)
-        moves = {fetch_products.NCEI: "/uscrn", "https://files.isric.org/public/wise": "/files"}
-        for name, product in list(fetch_products.PRODUCTS.items()):
-            for there, here in moves.items():
-                product = replace(product, url=product.url.replace(there, server.address + here))
-            patch.setitem(fetch_products.PRODUCTS, name, product)
         environment = {"SMAPNB_DATA": home / "data", "SMAPNB_RUNS": home / "runs", "NO_PROXY": "127.0.0.1"}
         environment |= {"EARTHDATA_USERNAME": "me", "EARTHDATA_PASSWORD": "secret"}
         for name, value in environment.items():
             patch.setenv(name, str(value))
         patch.delenv("EARTHDATA_TOKEN", raising=False)
         yield server, home
-
-
-def command(*arguments: str) -> str:
-    """Run smapnb; give what it prints."""
-    done = CliRunner().invoke(cli.app, list(arguments), catch_exceptions=False)
-    assert done.exit_code == 0, done.stderr
-    return done.stdout
 
 
 @pytest.fixture(scope="module")

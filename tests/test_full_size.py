@@ -8,24 +8,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import requests
 import torch
 import week_archive as week
 import xarray as xr
 import yaml
 from misbehaving_server import Server, loopback_only, short, status  # noqa: F401
-from typer.testing import CliRunner
+from served_archives import SOILS, command, look_at
 
-from smapnb import cli, cube, fetch_earthdata, fetch_products, hindcast, places
+from smapnb import cube, fetch_products, hindcast, places
 from smapnb.train_checkpoint import CHECKPOINT, Checkpoint
 
 pytestmark = [pytest.mark.slow, pytest.mark.full_size]
@@ -138,30 +135,13 @@ def archives(tmp_path_factory, patch) -> Iterator[tuple[Server, Path, int]]:
         patch.setenv(name, str(value))
     with Server() as server:
         catalogue = put_on(server, folder)
-        library = SimpleNamespace(
-            login=lambda **_: SimpleNamespace(authenticated=True),
-            search_data=lambda **query: catalogue[query["short_name"]],
-            get_requests_https_session=requests.Session,
+        look_at(
+            server,
+            patch,
+            catalogue,
+            {fetch_products.GES_DISC: "/nldas", fetch_products.NCEI: "/uscrn", SOILS: "/files"},
         )
-        patch.setitem(sys.modules, "earthaccess", library)
-        patch.setattr(fetch_earthdata, "OPENDAP", server.address + "/collections")
-        moves = {
-            fetch_products.GES_DISC: server.address + "/nldas",
-            fetch_products.NCEI: server.address + "/uscrn",
-            "https://files.isric.org/public/wise": server.address + "/files",
-        }
-        for name, product in list(fetch_products.PRODUCTS.items()):
-            for there, here in moves.items():
-                product = replace(product, url=product.url.replace(there, here))
-            patch.setitem(fetch_products.PRODUCTS, name, product)
         yield server, home, misbehave(server)
-
-
-def command(*arguments: str) -> str:
-    """Run smapnb; give what it prints."""
-    done = CliRunner().invoke(cli.app, list(arguments), catch_exceptions=False)
-    assert done.exit_code == 0, done.stderr
-    return done.stdout
 
 
 @pytest.fixture(scope="module")

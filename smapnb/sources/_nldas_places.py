@@ -37,12 +37,6 @@ def pixel_coordinates(km: int, row: ArrayLike, col: ArrayLike) -> dict[str, tupl
     }
 
 
-def place_of(cell: int) -> str:
-    """Name an NLDAS cell after its centre; the grid lies north and west."""
-    lon, lat = nldas_grid.centres(cell)
-    return f"{lat:.4f}N {-lon:.4f}W"
-
-
 def _days(series: Series) -> pd.DatetimeIndex:
     """Every day from the first to the last of any series."""
     days = pd.DatetimeIndex(np.unique(np.concatenate([one.index.to_numpy() for one in series.values()])))
@@ -59,10 +53,11 @@ def by_site(series: Series) -> xr.Dataset:
         columns = [series.get((name, cell), lacking).reindex(days).to_numpy(dtype=np.float32) for cell in cells]
         fields[name] = (("time", "site"), np.stack(columns, axis=1))
     places = nldas_grid.flat(*np.array(cells).T)
+    names = np.array([nldas_grid.place_of(place) for place in places], dtype=str)
     lon, lat = nldas_grid.centres(places)
     coords = {
         "time": days,
-        "site": ("site", np.array(list(map(place_of, places)), dtype=str), {"long_name": "centre of the NLDAS cell"}),
+        "site": ("site", names, {"long_name": "centre of the NLDAS cell"}),
         "lat": ("site", lat, {"units": "degrees_north", "long_name": "latitude of the NLDAS cell's centre"}),
         "lon": ("site", lon, {"units": "degrees_east", "long_name": "longitude of the NLDAS cell's centre"}),
     }
@@ -78,7 +73,7 @@ def at_cells(dataset: xr.Dataset, km: int, row: ArrayLike, col: ArrayLike, cover
     if lacking:
         raise NldasError(
             f"{len(lacking)} of {source.size} NLDAS cells over the pixels have no series, the first is "
-            f"{place_of(lacking[0])}"
+            f"{nldas_grid.place_of(lacking[0])}"
         )
     chosen = dataset.isel(site=[site_of[int(cell)] for cell in source]).transpose("time", "site")
     fields = {name: (("time", "pixel"), weights(array.to_numpy()[:, None, :])) for name, array in chosen.items()}

@@ -212,8 +212,9 @@ def check_names(names: Iterable[str], found: Iterable[tuple[str, tuple[int, int]
         (name, cell) for cell in sorted({cell for _, cell in there}) for name in names if (name, cell) not in there
     ]
     if lacking:
-        lon, lat = nldas_grid.centres(nldas_grid.flat(*lacking[0][1]))
-        raise NldasError(f"{where}: no series of {lacking[0][0]} for the NLDAS cell at {lat:.4f}N {-lon:.4f}W")
+        name, cell = lacking[0]
+        place = nldas_grid.place_of(int(nldas_grid.flat(*cell)))
+        raise NldasError(f"{where}: no series of {name} for the NLDAS cell at {place}")
 
 
 def check_days(
