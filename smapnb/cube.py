@@ -264,7 +264,8 @@ def _identity(data: Data, folder: Path | None) -> dict[str, str]:
     """Name what a cube is made of: the data section, the source's files, and the code that reads them."""
     digest = hashlib.sha256()
     sources = Path(authors_csv.__file__).parent
-    code = [Path(__file__), Path(cube_store.__file__), Path(grid.__file__), Path(variables.__file__)]
+    code = [Path(__file__), Path(cube_store.__file__), Path(variables.__file__)]
+    code += sorted(Path(grid.__file__).parent.glob("grid*.py"))
     code += sorted(sources.glob("*twin*.py")) if folder is None else [sources / "authors_csv.py"]
     for file in code + (sorted(p for p in folder.rglob("*.csv")) if folder else []):
         digest.update(file.name.encode())

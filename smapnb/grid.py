@@ -6,7 +6,6 @@ source grid that is not regular in longitude and latitude.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,8 +13,21 @@ import scipy.sparse
 import shapely
 from numpy.typing import ArrayLike, NDArray
 
-Floats = NDArray[np.floating]
-Integers = NDArray[np.int64]
+from smapnb.grid_overlaps import SLIVER, GridError, Integers, Overlaps, latitude_overlaps, longitude_overlaps
+from smapnb.grid_projection import FLATTENING, SEMI_MAJOR, Floats, project, unproject
+
+__all__ = [
+    "CONUS",
+    "FLATTENING",
+    "MAX_MISSING",
+    "SEMI_MAJOR",
+    "AreaWeights",
+    "EaseGrid",
+    "GridError",
+    "area_weights",
+    "project",
+    "unproject",
+]
 
 # EASE2_M36km.gpd of NSIDC's mapx library. The grids nest exactly, so that everything is counted in cells of
 # the finest one, 12 x 12 of which make one cell of 36 km.
@@ -26,64 +38,12 @@ FINEST_SHAPE = (4872, 11568)
 FINEST_PER_CELL = {36: 12, 9: 3, 3: 1}
 FINEST_CELL = CELL_36 / 12
 
-# WGS84 and the standard parallel of 30 degrees.
-SEMI_MAJOR = 6378137.0
-FLATTENING = 1 / 298.257223563
-_E2 = FLATTENING * (2 - FLATTENING)
-_E = np.sqrt(_E2)
-_K0 = np.cos(np.pi / 6) / np.sqrt(1 - _E2 / 4)
-
 # Fang, Pan & Shen (2019), https://doi.org/10.1109/TGRS.2018.2872131, by the first author's published scripts:
 # a cell is missing where more than this part of the source cells over it is missing, by number, not by area.
 MAX_MISSING = 0.2
-# An overlap below this part of a cell is rounding of a shared edge, not a covering cell.
-SLIVER = 1e-6
-
 
 # The authors' box around the conterminous United States: west, east, south, north in degrees.
 CONUS = (-125.0, -66.0, 25.0, 50.0)
-
-
-class GridError(ValueError):
-    """A point, a cell or a source grid does not fit the EASE-Grid."""
-
-
-def _authalic_q(latitude: Floats) -> Floats:
-    """Snyder (1987), eq. 3-12: q of a latitude in radians; the area south of it grows linearly with q."""
-    s = np.sin(latitude)
-    return (1 - _E2) * (s / (1 - _E2 * s**2) + np.arctanh(_E * s) / _E)
-
-
-_Q_POLE = float(_authalic_q(np.asarray(np.pi / 2)))
-
-
-def project(lon: ArrayLike, lat: ArrayLike) -> tuple[Floats, Floats]:
-    """Longitude and latitude in degrees to EPSG:6933 x and y in metres (Snyder 1987, eq. 10-14, 10-15).
-
-    References
-    ----------
-    Snyder (1987), Map projections: a working manual, https://doi.org/10.3133/pp1395.
-    """
-    x = SEMI_MAJOR * _K0 * np.radians(np.asarray(lon, dtype=np.float64))
-    y = SEMI_MAJOR * _authalic_q(np.radians(np.asarray(lat, dtype=np.float64))) / (2 * _K0)
-    return x, y
-
-
-def unproject(x: ArrayLike, y: ArrayLike) -> tuple[Floats, Floats]:
-    """EPSG:6933 x and y in metres to longitude and latitude in degrees.
-
-    Latitude is the series of Snyder (1987), eq. 3-18, as in PROJ 9.5 and in NSIDC's coordinate arrays; it is
-    within 1.5e-8 degrees (2 mm) of the exact inverse of `project`.
-    """
-    lon = np.degrees(np.asarray(x, dtype=np.float64) / (SEMI_MAJOR * _K0))
-    beta = np.arcsin(np.clip(2 * np.asarray(y, dtype=np.float64) * _K0 / (SEMI_MAJOR * _Q_POLE), -1, 1))
-    lat = (
-        beta
-        + (_E2 / 3 + 31 * _E2**2 / 180 + 517 * _E2**3 / 5040) * np.sin(2 * beta)
-        + (23 * _E2**2 / 360 + 251 * _E2**3 / 3780) * np.sin(4 * beta)
-        + (761 * _E2**3 / 45360) * np.sin(6 * beta)
-    )
-    return lon, np.degrees(lat)
 
 
 class EaseGrid:
@@ -316,77 +276,13 @@ def area_weights(grid: EaseGrid, row: ArrayLike, col: ArrayLike, lon: ArrayLike,
     row, col = np.broadcast_arrays(row, col)
     west, south, east, north = (b.ravel() for b in grid.bounds_degrees(row, col))
     lon, lat = np.asarray(lon, dtype=np.float64), np.asarray(lat, dtype=np.float64)
-    along_y = _latitude_overlaps(south, north, lat)
-    along_x = _longitude_overlaps(west, east, lon)
+    along_y = latitude_overlaps(south, north, lat)
+    along_x = longitude_overlaps(west, east, lon)
     return _combine(along_y, along_x, (lat.size, lon.size), row.shape)
 
 
-@dataclass(frozen=True)
-class _Overlaps:
-    """Overlaps of cells with source intervals on one axis, cell by cell; source -1 is beyond the source."""
-
-    source: Integers
-    part: Floats
-    first: Integers
-    count: Integers
-
-
-def _regular(name: str, centres: Floats) -> tuple[float, float]:
-    """Lower edge of the first source cell and the step, in degrees."""
-    if centres.ndim != 1 or centres.size < 2 or not np.isfinite(centres).all():
-        raise GridError(f"{name} of the source grid must be at least two finite numbers in one dimension")
-    step = (centres[-1] - centres[0]) / (centres.size - 1)
-    # Coordinates are often stored as float32, whose rounding at 360 degrees is 3e-5.
-    off = np.abs(centres - (centres[0] + step * np.arange(centres.size)))
-    if step == 0 or off.max() > 0.01 * abs(step):
-        raise GridError(f"{name} of the source grid is not evenly spaced near {centres[int(off.argmax())]}")
-    return float(centres[0] - step / 2), float(step)
-
-
-def _overlaps(low: Floats, high: Floats, start: float, step: float, measure: Callable[[Floats], Floats]) -> _Overlaps:
-    """Intervals ``start + i * step`` that touch [low, high], and the part of its measure that each covers."""
-    begin = np.floor((low - start) / step).astype(np.int64)
-    count = np.maximum(np.ceil((high - start) / step).astype(np.int64) - begin, 1)
-    first = np.cumsum(count) - count
-    cell = np.repeat(np.arange(low.size), count)
-    source = np.arange(cell.size) - first[cell] + begin[cell]
-    bottom, top = measure(low), measure(high)
-    lower, upper = measure(start + step * source), measure(start + step * (source + 1))
-    overlap = np.minimum(upper, top[cell]) - np.maximum(lower, bottom[cell])
-    return _Overlaps(source, np.maximum(overlap, 0) / (top - bottom)[cell], first, count)
-
-
-def _latitude_overlaps(south: Floats, north: Floats, lat: Floats) -> _Overlaps:
-    start, step = _regular("latitude", lat)
-    if np.abs(lat).max() > 90 + SLIVER:
-        raise GridError(f"latitude of the source grid reaches {lat[np.abs(lat).argmax()]}")
-    n, descends = lat.size, step < 0
-    if descends:
-        start, step = start + n * step, -step
-    touched = _overlaps(south, north, start, step, lambda edge: project(0, np.clip(edge, -90, 90))[1])
-    return _named(touched, n - 1 - touched.source if descends else touched.source, n)
-
-
-def _longitude_overlaps(west: Floats, east: Floats, lon: Floats) -> _Overlaps:
-    start, step = _regular("longitude", lon)
-    n = lon.size
-    if step < 0:
-        raise GridError("longitude of the source grid must ascend; roll a grid that breaks inside first")
-    if lon[0] < -180 - step or lon[-1] > 360 + step or n * step > 360 + 0.01 * step:
-        raise GridError(f"longitude of the source, {lon[0]}..{lon[-1]}, leaves -180..360 or overlaps itself")
-    # Cells are moved by whole turns to lie around the middle of the source.
-    turn = 360 * np.round((start + n * step / 2 - (west + east) / 2) / 360)
-    touched = _overlaps(west + turn, east + turn, start, step, lambda edge: edge)
-    cyclic = abs(n * step - 360) <= 0.01 * step
-    return _named(touched, touched.source % n if cyclic else touched.source, n)
-
-
-def _named(touched: _Overlaps, source: Integers, n: int) -> _Overlaps:
-    return replace(touched, source=np.where((source >= 0) & (source < n), source, -1))
-
-
 def _combine(
-    along_y: _Overlaps, along_x: _Overlaps, source_shape: tuple[int, int], target_shape: tuple[int, ...]
+    along_y: Overlaps, along_x: Overlaps, source_shape: tuple[int, int], target_shape: tuple[int, ...]
 ) -> AreaWeights:
     """All pairs of a cell's latitude and longitude overlaps (a row-wise Kronecker product)."""
     n_cells = along_y.count.size
