@@ -19,31 +19,18 @@ Xia et al. (2012), https://doi.org/10.1029/2011JD016048; README of the products,
 
 from __future__ import annotations
 
-import json
-import logging
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 import xarray as xr
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from smapnb import variables
-from smapnb.grid import AreaWeights
-from smapnb.nldas_grid import CELL, Cover
-from smapnb.sources._nldas_daily import (
-    HOURS_A_DAY,
-    Counts,
-    DayMean,
-    DayRule,
-    check_rule,
-    means,
-    sources_of,
-    span,
-)
-from smapnb.sources._nldas_files import CENTRE_TOLERANCE
-from smapnb.sources._nldas_names import FIELDS, Field, Granule, NldasError, fields_of, granule_of
+from smapnb.nldas_grid import Cover
+from smapnb.sources._nldas_daily import HOURS_A_DAY, Counts, DayRule, check_rule
+from smapnb.sources._nldas_grids import Cells, Paths, attributes, open_grids
+from smapnb.sources._nldas_names import FIELDS, Granule, NldasError, fields_of, granule_of
 from smapnb.sources._nldas_places import Series, at_cells, by_site, pixel_coordinates, weights_to
 from smapnb.sources._nldas_points import Reply, check_days, check_names, daily, files_of, joined, read_header
 
@@ -61,16 +48,8 @@ __all__ = [
     "to_pixels",
 ]
 
-log = logging.getLogger(__name__)
-
-SOURCE = "NASA GES DISC, NLDAS-2 {product}; Xia et al. (2012), doi:10.1029/2011JD016048"
-LICENCE = "NASA open data policy"
-# No first layer is thicker, in metres; a map in centimetres would give a hundredth of the moisture in silence.
-THICKEST = 2.0
 # Regridding holds a few copies of its input in float64, so that a long series goes through it in pieces.
 DAYS_A_PIECE = 16
-Paths = str | Path | Iterable[str | Path]
-Cells = tuple[int, ArrayLike, ArrayLike]
 
 
 def open_forcing(
@@ -118,7 +97,7 @@ def open_forcing(
         lacking or in other units; another grid; a time that contradicts the name; two files of one hour that differ;
         GRIB without cfgrib. The file is named.
     """
-    return _open(path, "FORA", day, min_hours, names, start, end, cells, None)
+    return open_grids(path, "FORA", day, min_hours, names, start, end, cells, None)
 
 
 def open_noah(
@@ -135,7 +114,7 @@ def open_noah(
     Water and ice together, as the model gives them: kg m-2 / 100 and / 1000. Parameters, result and errors are those of
     `open_forcing`; names are ``ssm_noah`` and ``rzsm_noah``.
     """
-    return _open(path, "NOAH", day, min_hours, names, start, end, cells, None)
+    return open_grids(path, "NOAH", day, min_hours, names, start, end, cells, None)
 
 
 def open_vic(
@@ -159,7 +138,7 @@ def open_vic(
     Other parameters, result and errors are those of `open_forcing`; names are ``ssm_vic`` and ``rzsm_vic``. A depth
     that is not positive or beyond 2 m, or a map that lacks a cell, is an NldasError; NaN in the map gives NaN.
     """
-    return _open(path, "VIC", day, min_hours, names, start, end, cells, layer_depth)
+    return open_grids(path, "VIC", day, min_hours, names, start, end, cells, layer_depth)
 
 
 def open_points(
@@ -227,7 +206,7 @@ def open_points(
         short += int((n[start:end] < HOURS_A_DAY).sum())
         missing += int((HOURS_A_DAY - n[start:end]).sum())
     products = {reply.field.product for own in by_key.values() for reply in own}
-    attrs = _attrs("+".join(sorted(products)), day, min_hours, counts)
+    attrs = attributes("+".join(sorted(products)), day, min_hours, counts)
     attrs |= {"days_incomplete": short, "hours_missing": missing}
     dataset = variables.describe(by_site(series).assign_attrs(attrs))
     variables.check(dataset, str(files[0].parent))
@@ -301,134 +280,3 @@ def to_pixels(dataset: xr.Dataset, grid_km: int, row: ArrayLike, col: ArrayLike)
     result = variables.describe(result)
     variables.check(result, f"{dataset.attrs.get('title', 'NLDAS')} on {grid_km} km")
     return result
-
-
-def _open(
-    path: Paths,
-    product: str,
-    day: DayRule,
-    min_hours: int,
-    names: Sequence[str] | None,
-    start: str | None,
-    end: str | None,
-    cells: Cells | None,
-    layer_depth: float | xr.DataArray | None,
-) -> xr.Dataset:
-    check_rule(day, min_hours)
-    fields = fields_of(product, None if names is None else list(names))
-    if not isinstance(path, str | Path):
-        path = list(path)
-    where = _where(path)
-    counts = Counts()
-    sources = sources_of(path, product, fields, counts)
-    days = span(pd.DatetimeIndex(np.concatenate([source.stamps.to_numpy() for source in sources])), day)
-    days = pd.date_range(start or days[0], end or days[-1], freq="D", unit="ns")
-    if days.empty:
-        raise NldasError(f"{where}: start {start} and end {end} leave no day")
-    out: dict[str, NDArray[np.float32]] = {}
-    weights: AreaWeights | None = None
-    lat, lon = np.empty(0), np.empty(0)
-    for mean in means(sources, fields, day, min_hours, days, counts):
-        if not out:
-            lat, lon = mean.lat, mean.lon
-            weights = None if cells is None else weights_to(*cells, lat, lon)
-            shape = (lat.size, lon.size) if weights is None else weights.target_shape
-            # All of the result at once: a list of days that is stacked at the end would hold it twice.
-            out = {field.name: np.full((days.size, *shape), np.nan, dtype=np.float32) for field in fields}
-        factors = _factors(fields, mean, layer_depth)
-        for name, values in mean.means.items():
-            scaled = (values * factors[name]).astype(np.float32)
-            out[name][days.get_loc(mean.day)] = scaled if weights is None else weights(scaled)
-    if not out:
-        raise NldasError(f"{where}: no hour of NLDAS {product} from {days[0].date()} to {days[-1].date()}")
-    attrs = _attrs(product, day, min_hours, counts) | _gaps(counts, days, where)
-    if layer_depth is not None:
-        attrs["vic_layer_depth"] = "map" if isinstance(layer_depth, xr.DataArray) else f"{layer_depth} m, assumed"
-    if cells is None:
-        return _gridded(out, days, lat, lon, attrs, where)
-    attrs |= {"grid": f"EASE-Grid 2.0 global, {cells[0]} km", "grid_crs": "EPSG:6933"}
-    coords = {"time": days, **pixel_coordinates(*cells)}
-    dataset = xr.Dataset({name: (("time", "pixel"), values) for name, values in out.items()}, coords, attrs)
-    dataset = variables.describe(dataset)
-    variables.check(dataset, where)
-    return dataset
-
-
-def _where(path: str | Path | list) -> str:
-    """Name what was asked for in a message: of many files the first and their number."""
-    if isinstance(path, list):
-        return f"{path[0]} and {len(path) - 1} more" if len(path) > 1 else str(*path)
-    return str(path)
-
-
-def _factors(
-    fields: list[Field], mean: DayMean, layer_depth: float | xr.DataArray | None
-) -> dict[str, float | NDArray[np.float64]]:
-    factors: dict[str, float | NDArray[np.float64]] = {field.name: field.factor for field in fields}
-    if layer_depth is None or "ssm_vic" not in factors:
-        return factors
-    if not isinstance(layer_depth, xr.DataArray):
-        depth: float | NDArray[np.float64] = float(layer_depth)
-    else:
-        try:
-            nearest = layer_depth.sel(lat=mean.lat, lon=mean.lon, method="nearest", tolerance=CENTRE_TOLERANCE)
-        except KeyError as error:
-            raise NldasError(f"layer_depth: the map does not hold every cell of the files ({error})") from error
-        depth = nearest.transpose("lat", "lon").to_numpy().astype(np.float64)
-    if (np.asarray(depth) <= 0).any() or (np.asarray(depth) > THICKEST).any():
-        raise NldasError(f"layer_depth: a thickness of 0 or less, or above {THICKEST:g} m; is it in metres?")
-    return factors | {"ssm_vic": 1 / (1000 * depth)}
-
-
-def _attrs(product: str, day: DayRule, min_hours: int, counts: Counts) -> dict[str, str | int]:
-    return {
-        "title": f"NLDAS-2 {product}, daily",
-        "source": SOURCE.format(product=product),
-        "license": LICENCE,
-        "synthetic": "false",
-        "day": "UTC day",
-        "day_rule": day,
-        "min_hours": min_hours,
-        "files_read": counts.files_read,
-        "duplicates_left_out": counts.duplicates_left_out,
-        "files_of_other_products": counts.files_of_other_products,
-        "files_of_other_names": counts.files_of_other_names,
-        "versions": json.dumps(dict(sorted(counts.versions.items()))),
-    }
-
-
-def _gaps(counts: Counts, days: pd.DatetimeIndex, where: str) -> dict[str, str | int]:
-    """Say which days have fewer than 24 hours."""
-    hours = {one: counts.hours.get(one, 0) for one in days}
-    short = {str(one.date()): n for one, n in hours.items() if n < HOURS_A_DAY}
-    missing = sum(HOURS_A_DAY - n for n in short.values())
-    if short:
-        log.warning("%s: %d of %d days lack %d hours: %s", where, len(short), days.size, missing, json.dumps(short))
-    return {"hours_missing": missing, "days_incomplete": json.dumps(short)}
-
-
-def _gridded(
-    out: dict[str, NDArray[np.float32]],
-    days: pd.DatetimeIndex,
-    lat: NDArray[np.float64],
-    lon: NDArray[np.float64],
-    attrs: dict[str, str | int],
-    where: str,
-) -> xr.Dataset:
-    coords = {
-        "time": days,
-        "lat": ("lat", lat, {"units": "degrees_north", "long_name": "latitude of the cell centre"}),
-        "lon": ("lon", lon, {"units": "degrees_east", "long_name": "longitude of the cell centre"}),
-    }
-    attrs = attrs | {"grid": f"NLDAS, {CELL} degrees"}
-    dataset = variables.describe(
-        xr.Dataset({name: (("time", "lat", "lon"), values) for name, values in out.items()}, coords, attrs)
-    )
-    # `variables.check` is for places; the range is counted here as it is there.
-    outside = {}
-    for name, array in dataset.data_vars.items():
-        array.attrs["n_out_of_range"] = sum(variables.count_out_of_range(array[i], str(name)) for i in range(days.size))
-        outside[name] = array.attrs["n_out_of_range"]
-    if any(outside.values()):
-        log.warning("%s: values outside the valid range, kept as they are: %s", where, json.dumps(outside))
-    return dataset
