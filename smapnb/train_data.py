@@ -35,6 +35,7 @@ class TrainingData:
 
     def __init__(self, cube: xr.Dataset, profile: Profile, quantity: Quantity, device: torch.device):
         inputs = profile.inputs
+        self.quantity = quantity
         self.target = variable(quantity, "smap")
         self.names = [*inputs.forcing, *inputs.statics, self.target]
         data = _part_of(cube, profile, quantity, self.names)

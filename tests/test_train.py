@@ -18,12 +18,13 @@ from reservoir import FORCING, STATICS, make_cube, make_profile
 from safetensors.torch import save_file
 
 import smapnb.train as module
-from smapnb import train_state
+from smapnb import train_member, train_state
 from smapnb.batch import BatchError, Scaler
 from smapnb.lstm import Masks, SoilMoistureLSTM, recurrence
 from smapnb.profile import Training
-from smapnb.train import HISTORY, held_back, learning_rate, masked_loss, train
+from smapnb.train import HISTORY, held_back, train
 from smapnb.train_checkpoint import CHECKPOINT, Checkpoint, TrainingError, network, read_tensors
+from smapnb.train_member import Member, learning_rate, masked_loss
 from smapnb.train_state import STATE
 
 HERE = Path(__file__).parent
@@ -244,8 +245,8 @@ def test_settings_that_act_change_the_weights(cube, tmp_path):
 def test_iterations_follow_the_authors_rule(cube, tmp_path, monkeypatch):
     """8 training pixels x 183 days, 6 x 20 at a time: ln 0.01 / ln(1 - 120 / 1464) = 53.9."""
     steps = []
-    step = module._Run._step
-    monkeypatch.setattr(module._Run, "_step", lambda self, n: (steps.append(n), step(self, n))[1])
+    step = Member._step
+    monkeypatch.setattr(Member, "_step", lambda self, n: (steps.append(n), step(self, n))[1])
     run(cube, tmp_path, epochs=1, iterations_per_epoch=None)
     assert steps == list(range(54))
 
@@ -392,7 +393,7 @@ def test_stopped_anywhere_it_goes_on_to_the_same_bits(cube, tmp_path, monkeypatc
 def test_a_finished_run_is_not_repeated(cube, tmp_path, monkeypatch):
     first = run(cube, tmp_path)
     before = first.checkpoint.read_bytes()
-    monkeypatch.setattr(module._Run, "_step", lambda *_: pytest.fail("trained again"))
+    monkeypatch.setattr(Member, "_step", lambda *_: pytest.fail("trained again"))
     second = run(cube, tmp_path)
     assert second.checkpoint.read_bytes() == before
     pd.testing.assert_frame_equal(second.history, first.history)
@@ -520,9 +521,7 @@ def test_missing_days_of_the_target_are_not_scored(cube, tmp_path):
     settings = {"seq_length": [183], "batch_size": 40, "epochs": 1, "iterations_per_epoch": 1}
     settings |= {"loss_per": "observation", "dropout": 0.0, "validation": {"pixel_fraction": 0}}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            module.SoilMoistureLSTM, "reset_parameters", lambda self, _: [p.data.zero_() for p in self.parameters()]
-        )
+        patch.setattr(SoilMoistureLSTM, "reset_parameters", lambda self, _: [p.data.zero_() for p in self.parameters()])
         result = run(cube, tmp_path, **settings)
     observed = cube["ssm_smap"].sel(time=slice("2015-04-01", "2015-09-30")).to_numpy()
     scaler = Checkpoint.load(result.checkpoint).scaler
@@ -690,15 +689,15 @@ def test_a_cube_without_what_the_profile_asks_for_is_refused(cube, tmp_path):
 
 def test_the_first_broken_step_is_named(cube, tmp_path, monkeypatch):
     """Losses are looked at every few steps only; the weights are long lost by then."""
-    monkeypatch.setattr(module, "LOOK_EVERY", 7)
-    step = module._Run._step
+    monkeypatch.setattr(train_member, "LOOK_EVERY", 7)
+    step = Member._step
 
     def breaking(self, number):
         if number == 16:
             self.model.output.weight.data *= torch.inf
         return step(self, number)
 
-    monkeypatch.setattr(module._Run, "_step", breaking)
+    monkeypatch.setattr(Member, "_step", breaking)
     with pytest.raises(TrainingError, match="not finite at step 16 of member 1"):
         run(cube, tmp_path, epochs=1, iterations_per_epoch=30)
 

@@ -5,7 +5,7 @@ import torch
 from reservoir import make_cube, make_profile
 from tape import Tape
 
-from smapnb import lstm, train, train_graph
+from smapnb import lstm, train, train_graph, train_member
 from smapnb.train_checkpoint import Checkpoint
 
 # All that a step can hold, and two members whose instances have different lengths.
@@ -40,7 +40,7 @@ def tapes(monkeypatch):
         return lambda: (made[-1].replay(), made[-1].result)[1]
 
     monkeypatch.setattr(train_graph, "record", record)
-    monkeypatch.setattr(train, "replayed", train_graph._Replayed)
+    monkeypatch.setattr(train_member, "replayed", train_graph._Replayed)
     return made
 
 
@@ -61,7 +61,7 @@ def same(one, other):
 def test_replayed_gradients_train_to_the_same_bits(tmp_path, tapes, monkeypatch):
     replayed = trained(tmp_path / "replayed")
     assert len(tapes) == 2  # one a member, however many steps
-    monkeypatch.setattr(train, "replayed", train_graph.replayed)
+    monkeypatch.setattr(train_member, "replayed", train_graph.replayed)
     same(replayed, trained(tmp_path / "plain"))
 
 
@@ -99,7 +99,7 @@ def test_where_recording_fails_the_work_is_called(tmp_path, tapes, monkeypatch, 
     called = trained(tmp_path / "called")
     line = "no CUDA graph of the training step, which makes it slower: operation not permitted"
     assert [r.getMessage() for r in caplog.records] == [line] * 2
-    monkeypatch.setattr(train, "replayed", train_graph.replayed)
+    monkeypatch.setattr(train_member, "replayed", train_graph.replayed)
     same(called, trained(tmp_path / "plain"))
 
 

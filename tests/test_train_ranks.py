@@ -19,8 +19,9 @@ import smapnb.train as module
 from smapnb import cli
 from smapnb.cube import build, open_cube
 from smapnb.profile import Profile, load
-from smapnb.train import HISTORY, masked_loss, train
+from smapnb.train import HISTORY, train
 from smapnb.train_checkpoint import CHECKPOINT, Checkpoint, TrainingError, read_tensors
+from smapnb.train_member import Member, masked_loss
 from smapnb.train_ranks import Ranks
 from smapnb.train_state import STATE
 
@@ -110,12 +111,13 @@ import smapnb.train as module
 from reservoir import make_cube, make_profile
 from smapnb import train_validation
 from smapnb.train import TrainingError, joined, train
+from smapnb.train_member import Member
 
 folder, settings = Path(sys.argv[1]), json.loads(sys.argv[2])
 train_validation.PIXEL_BLOCK = 1  # so that each process has one of the two held-back pixels
 torch.set_num_threads(1)
 cube, said, Run = make_cube(), {}, module._Run
-step, save = Run._step, Run._save_state
+step, save = Member._step, Run._save_state
 
 class Stopped(Exception):
     pass
@@ -129,21 +131,21 @@ def another_step(self, number):
     self.model.output.bias.data += ranks.rank
     return done
 
-def failing(name, error, cube, changes, **patched):
-    for attribute, function in patched.items():
-        setattr(Run, attribute, function)
+def failing(name, error, cube, changes, *patched):
+    if patched:
+        setattr(*patched)
     try:
         train(cube, make_profile(changes), "surface", folder / name, progress=False, ranks=ranks)
     except error as problem:
         said[name] = str(problem)
-    Run._step, Run._save_state = step, save
+    Member._step, Run._save_state = step, save
 
 with joined() as ranks:
     for name, changes in settings.items():
         train(cube, make_profile(changes), "surface", folder / name, progress=False, ranks=ranks)
     train(cube, make_profile(), "surface", folder / "begun alone", progress=False, ranks=ranks)
-    failing("begun by two", Stopped, cube, {}, _save_state=stop)
-    failing("other weights", TrainingError, cube, {}, _step=another_step)
+    failing("begun by two", Stopped, cube, {}, Run, "_save_state", stop)
+    failing("other weights", TrainingError, cube, {}, Member, "_step", another_step)
     failing("other data", TrainingError, cube if ranks.first else make_cube(seed=1), {})
     failing("diverging", TrainingError, cube, {"learning_rate": 1e30})
     failing("too few", TrainingError, cube, {"batch_size": 1})
@@ -223,7 +225,7 @@ def test_two_go_on_with_what_one_began_and_one_with_what_two_began(cube, by_two,
 
 def test_what_two_finished_is_not_trained_again(cube, by_two, monkeypatch):
     before = (by_two / "even" / CHECKPOINT).read_bytes()
-    monkeypatch.setattr(module._Run, "_step", lambda *_: pytest.fail("trained again"))
+    monkeypatch.setattr(Member, "_step", lambda *_: pytest.fail("trained again"))
     result = train(cube, make_profile(), "surface", by_two / "even", progress=False)
     assert result.device == "cpu, 2 processes"
     assert (by_two / "even" / CHECKPOINT).read_bytes() == before
