@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from smapnb import cluster, hindcast_store
 from smapnb.hindcast_block import Job, run_pixels
-from smapnb.train_checkpoint import CHECKPOINT, Checkpoint
+from smapnb.train_checkpoint import CHECKPOINT, Checkpoint, versions
 
 log = logging.getLogger(__name__)
 
@@ -171,14 +171,15 @@ def _days(cube: xr.Dataset, settings: Any) -> tuple[slice, int]:
 
 def _about(cube: xr.Dataset, profile: Run, job: Job) -> dict[str, Any]:
     """Attributes of the result."""
-    first = next(iter(job.checkpoints.values()))
+    first, here = next(iter(job.checkpoints.values())), versions()
     where = {name: cube.attrs[name] for name in ("Conventions", "grid", "grid_crs") if name in cube.attrs}
     return where | {
         "source": f"hindcast by an LSTM of smapnb, trained on and driven by: {cube.attrs.get('source', 'unknown')}",
         "profile": profile.name,
         "synthetic": str(profile.synthetic).lower(),
-        "smapnb_version": first.versions["smapnb"],
-        "versions": json.dumps(first.versions),
+        "smapnb_version": here["smapnb"],
+        "versions": json.dumps(here),
+        "versions_of_training": json.dumps(first.versions),
         "spinup_days": job.first_kept,
         "realisations": len(first.weights) * max(1, job.passes),
         "dropout_passes": job.passes,
