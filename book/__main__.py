@@ -15,7 +15,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from book.build import ROOT, BookError, build
-from smapnb import fetch
+from smapnb import cube_full, fetch
+from smapnb.cube_store import CubeError
+from smapnb.grid import GridError
 from smapnb.profile import ProfileError, data_root, load, run_folder
 from smapnb.sources import authors_csv
 
@@ -25,11 +27,16 @@ SHOWN = 6_000  # characters of a failed run's log
 def missing_data(asked: str) -> str | None:
     """One line on what a profile, given by name or path, lacks; None where it can be run."""
     profile = load(asked, folder=ROOT / "profiles")
+    if profile.data.source == "conus":
+        try:
+            cube_full.open_archive(profile, data_root())
+        except (CubeError, GridError) as error:
+            return f"{profile.name} is not run: {error}"
     sample = data_root() / "conus412"
-    if profile.synthetic or authors_csv.at_hand(sample):
-        return None
-    how = "set SMAPNB_DATA; book/data.md says how to get the data"
-    return f"{profile.name} is not run: the sample is not in {sample} ({how})"
+    if profile.data.source == "conus412" and not authors_csv.at_hand(sample):
+        how = "set SMAPNB_DATA; book/data.md says how to get the data"
+        return f"{profile.name} is not run: the sample is not in {sample} ({how})"
+    return None
 
 
 def command(asked: str) -> list[str]:
@@ -106,8 +113,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Keyed by the profile's own name, so that no run is made twice.
         named = {load(asked, folder=ROOT / "profiles").name: asked for asked in (chosen.profile, "twin")}
         profiles = list(named.values())[::-1]
-        real = any(not load(name, folder=ROOT / "profiles").synthetic for name in profiles)
-        if real and not chosen.no_run and (line := fetch.fetch_sample_quietly(data_root())):
+        sampled = any(load(asked, folder=ROOT / "profiles").data.source == "conus412" for asked in profiles)
+        if sampled and not chosen.no_run and (line := fetch.fetch_sample_quietly(data_root())):
             print(f"book: {line}", file=sys.stderr)
         lacking = {name: missing_data(asked) for name, asked in named.items()}
         for line in filter(None, lacking.values()):

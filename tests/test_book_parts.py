@@ -130,6 +130,16 @@ def test_missing_data_are_said_in_one_line(monkeypatch, tmp_path):
     assert make_book.missing_data("conus412-quick") is None
 
 
+def test_of_the_agencies_files_the_first_that_lacks_is_said(monkeypatch, tmp_path):
+    """The sample is none of them, so that having it does not help."""
+    monkeypatch.setenv("SMAPNB_DATA", str(tmp_path))
+    (tmp_path / "conus412" / "CONUSv4f1").mkdir(parents=True)
+    (tmp_path / "conus412" / "CONUSv4f1" / "crd.csv").write_text("40,-100\n")
+    line = make_book.missing_data("conus")
+    assert line and line.startswith(f"conus is not run: no folder {tmp_path}") and "\n" not in line
+    assert "smapnb fetch get conus" in line and "conus412" not in line
+
+
 def test_cdn_addresses_become_local_copies_of_the_installed_wheel(tmp_path):
     url = f"https://cdn.bokeh.org/bokeh/release/bokeh-{bokeh.__version__}.min.js"
     page = offline_assets.vendor(f'const js_urls = ["{url}"];', "../", tmp_path)
@@ -377,3 +387,5 @@ def test_only_profiles_whose_data_are_found_are_run(tmp_path, monkeypatch, capsy
     assert [*ran[1].items()] == [("twin", "twin"), ("conus412-quick", "conus412-quick")]
     assert make_book.main(["--no-run"]) == 0 and len(ran) == 2
     assert built == [["twin", "conus412-quick"]] * 3
+    monkeypatch.setattr(make_book.fetch, "fetch_sample_quietly", lambda root: pytest.fail("conus takes no sample"))
+    assert make_book.main(["--profile", "conus"]) == 0 and ran[2:] == [{"twin": "twin"}]
