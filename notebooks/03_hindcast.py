@@ -212,7 +212,7 @@ plot.table(costs, title="Medians over pixels against SMAP", synthetic=synthetic)
 
 # %% mystnb={"image": {"alt": "Map of the share of days on which at least one forcing variable was outside the range seen in training"}}
 beyond = (result["forcing_out_of_range"] > 0).mean("time").compute()
-beyond.attrs = {"long_name": "days with forcing out of range", "units": "1"}
+beyond.attrs = {"long_name": "share of days with forcing out of range", "units": "1"}
 plot.static_maps({"Out of the training range": beyond.rename("beyond")}, synthetic=synthetic, cmap="cividis")
 
 # %%

@@ -214,7 +214,7 @@ def sources(pane):
     """Sources of the station map: polygons, stations, chosen box, other boxes."""
     (chart,) = roots(pane, Plot)
     (cells,) = [r for r in chart.renderers if isinstance(r.glyph, MultiPolygons)]
-    rest = [r.data_source for r in chart.renderers if r is not cells]
+    rest = [r.data_source for r in chart.renderers if r is not cells]  # and at the end what the legend only draws
     return cells.data_source.data, rest[2].data, rest[1].data, rest[0].data
 
 
@@ -250,6 +250,15 @@ def test_station_map_is_labelled(dense):
     assert bar.title == "weight (-)" and bar.color_mapper.high == 1.0  # of the second pixel: one scale for all
     tips = [dict(tool.tooltips) for tool in roots(pane, HoverTool)]
     assert any({"station", "weight", "depths"} == set(tip) for tip in tips)
+
+
+def test_the_legend_of_a_station_map_draws_every_item_of_a_lone_box(dense):
+    polygons, stations, boxes = dense
+    lone = boxes.iloc[:1]
+    kept = polygons[polygons["reference_pixel"].isin(lone["reference_pixel"])]
+    (legend,) = roots(plot.thiessen_map(kept, stations, lone, title="t", synthetic=True), Legend)
+    rows = {item.label.value: [r.data_source.length for r in item.renderers] for item in legend.items}
+    assert len(rows) == 3 and all(all(n) for n in rows.values())
 
 
 def test_station_map_refuses_what_does_not_fit(dense):

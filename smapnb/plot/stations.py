@@ -174,12 +174,15 @@ def _station_map(shown: Mapping[str, ColumnDataSource], caption: Title, heaviest
         line_color="white",
         line_width=1.5,
     )
-    other = chart.patches("x", "y", source=shown["others"], fill_color=None, line_color="#666666", line_dash="dashed")
+    dashed: dict[str, Any] = {"fill_color": None, "line_color": "#666666", "line_dash": "dashed"}
+    chart.patches("x", "y", source=shown["others"], **dashed)
     box = chart.patches("x", "y", source=shown["box"], fill_color=None, line_color="#D55E00", line_width=3)
     points = chart.scatter(
         "x", "y", source=shown["stations"], size=9, line_color="black", fill_color="white", line_width=1.5
     )
     dots = chart.scatter("x", "y", source=shown["stations"], size=4, fill_alpha="alpha", color=None, fill_color="black")
+    # A legend draws the first row of a source, and the box that is shown first may have no other pixel beside it.
+    other = chart.patches([[np.nan] * 3], [[np.nan] * 3], **dashed)
     # The frame follows the chosen box, its neighbours may run out of it.
     chart.x_range, chart.y_range = (DataRange1d(renderers=[box, points], range_padding=0.08) for _ in range(2))
     on_station = [("station", "@station"), ("weight", "@weight"), ("depths", "@depths")]
