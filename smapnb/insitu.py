@@ -24,7 +24,7 @@ from smapnb.insitu_pixels import inside, one_pixel, plane, site_series
 from smapnb.insitu_quality import average_probes, daily_mean, quality, since
 from smapnb.insitu_tables import removed_records, rule_set_table, station_table, upscaling_table
 from smapnb.insitu_thiessen import ThiessenError, thiessen_polygons, thiessen_weights, true_scale
-from smapnb.insitu_upscale import limits, upscale
+from smapnb.insitu_upscale import by_station, limits, upscale
 from smapnb.rules import Rules
 
 __all__ = [
@@ -103,7 +103,7 @@ def core_series(
     InsituError
         Weights of a pixel that is not there.
     """
-    rule, given = chosen(rules), dict(weights or {})
+    rule, given = chosen(rules), {pixel: by_station(own) for pixel, own in (weights or {}).items()}
     pixels = reference_pixels["reference_pixel"].to_numpy().astype(str)
     unknown = sorted(set(given) - set(pixels.tolist()))
     if unknown:

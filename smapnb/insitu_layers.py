@@ -44,11 +44,14 @@ def depth_weights(
     Raises
     ------
     ValueError
-        No depth; one that is not finite, not below the surface, or below the bottom; depths that do not ascend.
+        No depth; one that is not finite, not below the surface, or below the bottom; depths that do not ascend; a
+        bottom that is not finite or not below the surface.
     """
     depths = np.asarray(depths_cm, dtype=np.float64)
     if depths.ndim != 1 or not depths.size:
         raise ValueError(f"depths must be at least one number in one dimension, not an array of shape {depths.shape}")
+    if not (np.isfinite(bottom_cm) and bottom_cm > 0):
+        raise ValueError(f"bottom_cm={bottom_cm} is no depth below the surface")
     wrong = ~(np.isfinite(depths) & (depths > 0) & (depths <= bottom_cm))
     if wrong.any():
         raise ValueError(f"depth {depths[wrong][0]} cm is not between the surface and the bottom at {bottom_cm} cm")

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 Floats = NDArray[np.float64]
-Weights = ArrayLike | xr.DataArray | Mapping[str, float]
+Weights = ArrayLike | xr.DataArray | pd.Series | Mapping[str, float]
 
 LEAST_COVERAGE = 0.5  # Fang, Pan & Shen (2019), section II-C: at least half of the pixel
 ROUNDING = 1e-9  # of sums of weights
@@ -53,7 +53,7 @@ def upscale(
     ----------
     theta : xarray.DataArray or array_like, (time, station)
         m3 m-3; NaN is a missing record.
-    weights : array_like or xarray.DataArray, (station,), or mapping of station to weight
+    weights : array_like or xarray.DataArray, (station,), or mapping or pandas.Series of station to weight
         Parts of the pixel, of sum 1. What is missing from 1, and the weight of a station in the mapping that `theta`
         does not have, belongs to stations that do not operate. A station that the mapping does not name has no weight.
     provider_weights : as `weights`, optional
@@ -77,6 +77,8 @@ def upscale(
     """
     if not 0 <= least_coverage <= 1 or pool_days < 0:
         raise ValueError(f"least_coverage={least_coverage} must lie in 0..1, pool_days={pool_days} not be negative")
+    if not isinstance(theta, xr.DataArray) and np.ndim(theta) != 2:
+        raise ValueError(f"theta has the shape {np.shape(theta)}, not (time, station)")
     array = theta if isinstance(theta, xr.DataArray) else xr.DataArray(np.asarray(theta), dims=("time", "station"))
     if set(array.dims) != {"time", "station"}:
         raise ValueError(f"{array.name}: dimensions {array.dims}, not time and station")
@@ -122,11 +124,20 @@ def limits(upscaled: xr.Dataset, level: float = 0.95) -> xr.DataArray:
     return both.transpose(..., "limit").rename("limits").assign_attrs(attrs)
 
 
+def by_station(weights: pd.Series | Mapping[str, float]) -> dict[str, float]:
+    """Weights as a mapping of station to weight; an error where a station has two."""
+    if isinstance(weights, pd.Series) and not weights.index.is_unique:
+        raise ValueError(f"two weights for station {weights.index[weights.index.duplicated()][0]}")
+    return {str(station): float(weight) for station, weight in weights.items()}
+
+
 def _weights(theta: xr.DataArray, own: Weights | None, provided: Weights | None) -> Floats:
     """Weights by station, in the order of `theta`."""
     given = own if provided is None else provided
     if given is None:
         raise ValueError("neither weights nor provider_weights are given")
+    if isinstance(given, pd.Series):
+        given = by_station(given)
     stations = theta["station"].to_numpy() if "station" in theta.coords else np.arange(theta.sizes["station"])
     if isinstance(given, Mapping):
         every = np.array(list(given.values()), dtype=np.float64)

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
+import pandas as pd
+import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
 Floats = NDArray[np.float64]
@@ -81,6 +83,7 @@ def pearson_r(*, sim: ArrayLike, obs: ArrayLike, axis: int = -1) -> Floats:
 
 def matched_days(sim: ArrayLike, obs: ArrayLike) -> tuple[Floats, Floats, NDArray[np.bool_]]:
     """Give both as arrays of one shape, and on which of their days both have a value."""
+    _refuse_other_labels(sim, obs)
     arrays = {name: _with_gaps(values) for name, values in (("sim", sim), ("obs", obs))}
     for name, values in arrays.items():
         infinite = np.isinf(values)
@@ -93,6 +96,17 @@ def matched_days(sim: ArrayLike, obs: ArrayLike) -> tuple[Floats, Floats, NDArra
         shapes = " and ".join(f"{name} {values.shape}" for name, values in arrays.items())
         raise ValueError(f"shapes do not fit: {shapes}") from error
     return wide_sim, wide_obs, ~(np.isnan(wide_sim) | np.isnan(wide_obs))
+
+
+def _refuse_other_labels(sim: ArrayLike, obs: ArrayLike) -> None:
+    """Arrays are paired by position; labels that say otherwise must not be passed over."""
+    differ = isinstance(sim, pd.Series) and isinstance(obs, pd.Series) and not sim.index.equals(obs.index)
+    if isinstance(sim, xr.DataArray) and isinstance(obs, xr.DataArray):
+        shared = [dim for dim in sim.indexes if dim in obs.indexes]
+        differ = any(not sim.indexes[dim].equals(obs.indexes[dim]) for dim in shared)
+        differ |= set(sim.dims) == set(obs.dims) and sim.dims != obs.dims
+    if differ:
+        raise ValueError("sim and obs differ in labels or their order: align them first, or take metrics.evaluate")
 
 
 def _with_gaps(values: ArrayLike) -> Floats:

@@ -48,6 +48,8 @@ def align(sim: xr.DataArray, obs: xr.DataArray, dim: str) -> tuple[xr.DataArray,
     for name in sorted({str(c) for c in sim.coords} & {str(c) for c in obs.coords}):
         if dim not in sim[name].dims and not sim[name].variable.equals(obs[name].variable):
             raise ValueError(f"{labels} differ in the coordinate {name!r}")
+    if (dim in sim.indexes) != (dim in obs.indexes):
+        raise ValueError(f"{labels}: only one of them has labels of {dim!r}, by which their days are matched")
     sim, obs = xr.align(sim, obs, join="inner")
     if sim.sizes[dim] == 0:
         raise ValueError(f"{labels} have no {dim} in common")

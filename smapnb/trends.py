@@ -130,7 +130,8 @@ def mann_kendall(
         A variance factor that is not above it is set to 1 and flagged FACTOR_BOUNDED. At 0 every factor that can be
         used is; at 1 a correction can never make a trend more significant.
     least_valid : float
-        Least valid fraction of the days of a month or year for its mean to count.
+        Least valid fraction of the days of a month or year for its mean to count; days that are absent from `time` are
+        not valid either, so that a satellite that comes every third day needs less than a third.
     season : array_like, optional
         Labels of the stamps, of length time, for the seasonal tests in place of months.
     workers : int

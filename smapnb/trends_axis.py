@@ -5,7 +5,7 @@ Nothing is tested here and nothing is interpolated; gaps stay gaps.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
@@ -44,6 +44,8 @@ class Axis:
     position : numpy.ndarray
         Number of steps since the first stamp; where the stamps are regular, a gap leaves its numbers out. Lags are
         differences of it.
+    step : float or None
+        Mean length of a step; None where the stamps fall on no regular ones.
     dates : pandas.DatetimeIndex or None
         The stamps, if they are dates.
     """
@@ -51,6 +53,7 @@ class Axis:
     elapsed: Floats
     per_year: float
     position: Ints
+    step: float | None
     dates: pd.DatetimeIndex | None
 
     @classmethod
@@ -65,12 +68,14 @@ class Axis:
         if length == 0:
             raise ValueError("the series have no time steps")
         if time is None:
-            return cls(np.arange(length, dtype=np.float64), DAYS_PER_YEAR, np.arange(length), None)
+            return cls(np.arange(length, dtype=np.float64), DAYS_PER_YEAR, np.arange(length), 1.0, None)
         stamps = np.asarray(time)
         if stamps.shape != (length,):
             raise ValueError(f"time has the shape {stamps.shape}; the series have {length} values")
         if not (stamps.dtype.kind == "M" or np.issubdtype(stamps.dtype, np.number)):
-            raise ValueError(f"time is of type {stamps.dtype}; it must be datetime64 or decimal years")
+            raise ValueError(
+                f"time is of type {stamps.dtype}; it must be datetime64 without a time zone, or decimal years"
+            )
         dates = pd.DatetimeIndex(stamps) if stamps.dtype.kind == "M" else None
         if dates is not None:
             elapsed, per_year = np.asarray((dates - dates[0]) / pd.Timedelta(days=1), np.float64), DAYS_PER_YEAR
@@ -80,7 +85,12 @@ class Axis:
         if wrong.size or not np.isfinite(elapsed).all():
             at = int(wrong[0]) + 1 if wrong.size else 0
             raise ValueError(f"time does not rise strictly: {stamps[at]} at index {at}")
-        return cls(elapsed, per_year, _steps(elapsed, dates), dates)
+        return cls(elapsed, per_year, *_steps(elapsed, dates), dates)
+
+    def until(self, index: int) -> Self:
+        """Give the stamps up to one, that one included."""
+        dates = None if self.dates is None else self.dates[: index + 1]
+        return replace(self, elapsed=self.elapsed[: index + 1], position=self.position[: index + 1], dates=dates)
 
     def series(self, y: Floats) -> Series:
         """Values of one series without its gaps."""
@@ -99,17 +109,19 @@ class Axis:
         elapsed = self.elapsed - self.elapsed[from_index]
         step = float(np.median(np.diff(self.elapsed))) if elapsed.size > 1 else 0.0
         reach = elapsed[-1] + step
-        if self.dates is None:
-            ends = self.per_year * np.arange(1, int(reach / self.per_year) + 2)
-        else:
-            start = self.dates[from_index]
-            count = int(reach / self.per_year) + 2
-            days = [(start + pd.DateOffset(years=k) - start) / pd.Timedelta(days=1) for k in range(1, count + 1)]
-            ends = np.asarray(days, np.float64)
+        ends = self._anniversaries(from_index, int(reach / self.per_year) + 2)[1:]
         # Half a step, for a year counted as 365.25 days and for months of different lengths.
         whole = int((ends <= reach + step / 2).sum())
         number = np.searchsorted(ends, elapsed, side="right")
         return np.where((elapsed >= 0) & (number < whole), number, -1).astype(np.int64), whole
+
+    def _anniversaries(self, from_index: int, count: int) -> Floats:
+        """Time from a stamp to itself and to its next `count` anniversaries."""
+        if self.dates is None:
+            return self.per_year * np.arange(count + 1, dtype=np.float64)
+        start = self.dates[from_index]
+        days = [(start + pd.DateOffset(years=k) - start) / pd.Timedelta(days=1) for k in range(count + 1)]
+        return np.asarray(days, np.float64)
 
     def months(self) -> tuple[Ints, Ints]:
         """Give the running number of each stamp's month, from 0, and its month of the year (0-11).
@@ -129,22 +141,34 @@ class Axis:
             return self.dates.day_of_year.to_numpy(np.int64) - 1
         return np.floor(self.elapsed / self.per_year % 1 * DAYS_OF_YEAR).astype(np.int64)
 
-    def blocks(self, y: Floats, block: Ints, least_valid: float) -> Series:
-        """Means of `y` over the blocks, each at the mean time of the block's stamps, valid or not.
+    def monthly_means(self, y: Floats, least_valid: float) -> Series:
+        """Means of `y` over months, each at the mean time of the month's stamps, valid or not.
 
-        A block counts where it has at least `least_valid` of the stamps of the fullest block. `position` is the number
-        of the block, so that absent blocks leave a gap.
+        A month counts where at least `least_valid` of its steps are valid; a step without a stamp is a gap. Where there
+        are no regular steps, the fullest month has them all. `position` is the running number of the month.
         """
-        inside = block >= 0
-        size = int(block.max()) + 1 if inside.any() else 0
+        month = self.months()[0]
+        lengths = np.full(int(month[-1]) + 1, self.per_year / 12)
+        if self.dates is not None:
+            first = self.dates[0].to_period("M")
+            lengths = pd.period_range(first, periods=lengths.size, freq="M").days_in_month.to_numpy(np.float64)
+        return self._means(y, month, lengths, least_valid)
+
+    def yearly_means(self, y: Floats, least_valid: float) -> Series:
+        """Means of `y` over the whole years from the first stamp, as `monthly_means` makes them of months."""
+        year, whole = self.years()
+        return self._means(y, year, np.diff(self._anniversaries(0, whole)), least_valid)
+
+    def _means(self, y: Floats, block: Ints, lengths: Floats, least_valid: float) -> Series:
+        inside, size = block >= 0, lengths.size
         stamps = np.bincount(block[inside], minlength=size)
-        if not size:
-            return Series(*(np.empty(0),) * 2, np.empty(0, np.int64), self.per_year)
         centre = np.bincount(block[inside], self.elapsed[inside], minlength=size) / np.maximum(stamps, 1)
         valid = inside & ~np.isnan(y)
         n = np.bincount(block[valid], minlength=size)
         total = np.bincount(block[valid], y[valid], minlength=size)
-        keep = np.flatnonzero((n > 0) & (n >= least_valid * stamps.max()))
+        # 0.05: twelve mean months are a hair longer than a year of 365 days.
+        due = stamps.max(initial=0) if self.step is None else np.floor(lengths / self.step + 0.05).clip(min=1)
+        keep = np.flatnonzero((n > 0) & (n >= least_valid * due))
         return Series(total[keep] / n[keep], centre[keep], keep.astype(np.int64), self.per_year)
 
     def anomalies(self, y: Floats, slope: float) -> Floats:
@@ -169,16 +193,23 @@ def _circular_sum(by_day: Floats) -> Floats:
     return np.convolve(padded, np.ones(CLIMATOLOGY_WINDOW), "valid")
 
 
-def _steps(elapsed: Floats, dates: pd.DatetimeIndex | None) -> Ints:
-    """Give each stamp its number of steps since the first.
+def _steps(elapsed: Floats, dates: pd.DatetimeIndex | None) -> tuple[Ints, float | None]:
+    """Give each stamp its number of steps since the first, and the mean length of a step.
 
     Months and years of a calendar are steps. Else the usual distance is the step, where every stamp is near a multiple
-    of it; else the greatest common divisor of whole days; else the smallest distance.
+    of it; else the greatest common divisor of whole days; else the smallest distance, which is no regular step.
     """
     if elapsed.size < 2:
-        return np.zeros(elapsed.size, np.int64)
-    distance = np.diff(elapsed)
-    usual = float(np.median(distance))
+        return np.zeros(elapsed.size, np.int64), None
+    position = _regular_steps(elapsed, dates)
+    if position is not None:
+        return position, float(elapsed[-1] / position[-1])
+    # A hair less than the smallest distance, so that rounding puts no two stamps into one step.
+    return np.floor(elapsed / (np.diff(elapsed).min() * (1 - 1e-9)) + 0.5).astype(np.int64), None
+
+
+def _regular_steps(elapsed: Floats, dates: pd.DatetimeIndex | None) -> Ints | None:
+    usual = float(np.median(np.diff(elapsed)))
     if dates is not None:
         year = dates.year.to_numpy(np.int64)
         month = year * 12 + dates.month.to_numpy(np.int64)
@@ -191,5 +222,4 @@ def _steps(elapsed: Floats, dates: pd.DatetimeIndex | None) -> Ints:
     whole = np.rint(elapsed).astype(np.int64)
     if dates is not None and (whole == elapsed).all():
         return whole // np.gcd.reduce(np.diff(whole))
-    # A hair less than the smallest distance, so that rounding puts no two stamps into one step.
-    return np.floor(elapsed / (distance.min() * (1 - 1e-9)) + 0.5).astype(np.int64)
+    return None

@@ -81,7 +81,7 @@ def slope_with_limits(y: ArrayLike, time: ArrayLike, method: str, *, level: floa
 def _tested(axis: Axis, values: Floats, method: str, settings: Settings) -> Series:
     """Give the series whose pairs make S."""
     if method == "annual":
-        return axis.blocks(values, axis.years()[0], settings.least_valid)
+        return axis.yearly_means(values, settings.least_valid)
     if method == "deseasonalised":
         return anomaly_months(axis, values, score(axis.series(values)).slope, settings)
     if method == "author_code":

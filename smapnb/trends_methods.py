@@ -131,7 +131,7 @@ def _trend_free_pre_whitening(axis: Axis, y: Floats, settings: Settings) -> Resu
 
 
 def _annual(axis: Axis, y: Floats, settings: Settings) -> Result:
-    return score(axis.blocks(y, axis.years()[0], settings.least_valid))
+    return score(axis.yearly_means(y, settings.least_valid))
 
 
 def _deseasonalised(axis: Axis, y: Floats, settings: Settings) -> Result:
@@ -148,7 +148,7 @@ def anomaly_months(axis: Axis, y: Floats, slope: float, settings: Settings) -> S
     # The slope of pairs of the same month: that of all days leans with the season.
     seasonal = within_seasons(axis, y, settings)[0].slope
     anomalies = axis.anomalies(y, slope if np.isnan(seasonal) else seasonal)
-    return axis.blocks(anomalies, axis.months()[0], settings.least_valid)
+    return axis.monthly_means(anomalies, settings.least_valid)
 
 
 def within_seasons(axis: Axis, y: Floats, settings: Settings) -> tuple[Result, Series, Ints]:
@@ -160,9 +160,8 @@ def _seasons(axis: Axis, y: Floats, settings: Settings) -> tuple[Series, Ints]:
     """Values and the season of each: given seasons as they are, else monthly means by calendar month."""
     if settings.season is not None:
         return axis.series(y), settings.season[~np.isnan(y)]
-    running, of_year = axis.months()
-    series = axis.blocks(y, running, settings.least_valid)
-    return series, (series.position + of_year[0]) % 12
+    series = axis.monthly_means(y, settings.least_valid)
+    return series, (series.position + axis.months()[1][0]) % 12
 
 
 def _within_seasons(series: Series, season: Ints) -> tuple[Result, Series, Ints]:
@@ -226,12 +225,7 @@ def author_years(axis: Axis, y: Floats) -> tuple[Series, int]:
     if not valid.size:
         return axis.series(y), 0
     # The window ends with the last valid day as well: later stamps of the axis are no part of the series.
-    upto = Axis(
-        axis.elapsed[: valid[-1] + 1],
-        axis.per_year,
-        axis.position[: valid[-1] + 1],
-        None if axis.dates is None else axis.dates[: valid[-1] + 1],
-    )
+    upto = axis.until(int(valid[-1]))
     year, whole = upto.years(int(valid[0]))
     return upto.series(np.where(year >= 0, y[: valid[-1] + 1], np.nan)), whole
 

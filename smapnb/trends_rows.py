@@ -21,7 +21,8 @@ ROWS_AT_ONCE = 16
 
 def read(y: ArrayLike, time: ArrayLike | None) -> tuple[Floats, Axis]:
     """Values as float64 and the axis of their time; an error where they have none or hold an infinite value."""
-    time = own_dates(y) if time is None else time
+    dates = own_dates(y)
+    time = dates if time is None else time
     # asarray alone would show what stands behind a mask, a fill value as -9999.
     if isinstance(y, np.ma.MaskedArray):
         y = np.ma.filled(y.astype(np.float64), np.nan)
@@ -37,6 +38,8 @@ def read(y: ArrayLike, time: ArrayLike | None) -> tuple[Floats, Axis]:
 
 def own_dates(y: ArrayLike) -> pd.DatetimeIndex | None:
     """Dates that a pandas Series or an xarray DataArray brings along; an error where its time is not the last axis."""
+    if isinstance(y, pd.DataFrame):
+        raise ValueError("y is a DataFrame, whose columns are series: give y.T.to_numpy() and time=y.index")
     index = y.index if isinstance(y, pd.Series) else None
     if isinstance(y, xr.DataArray) and y.dims:
         if "time" in y.dims[:-1]:

@@ -45,9 +45,10 @@ def usable(
     """Find the window of each series and whether the trend rules keep it.
 
     The window runs from the first valid day to its last anniversary that lies inside the series, so that it holds
-    whole years; the anniversary itself is left out of it. ``paper-text``: at least three years from the first to the
-    last valid day, at most 10 % of the window's days missing. ``author-code``: calendar years of the last and first
-    valid day differ by more than two, less than 10 % missing. See `smapnb.rules` for the places.
+    whole years; the anniversary itself is left out of it. Of twelve calendar years it holds eleven, as in the scripts.
+    ``paper-text``: at least three years from the first to the last valid day, at most 10 % of the window's days
+    missing. ``author-code``: calendar years of the last and first valid day differ by more than two, less than 10 %
+    missing. See `smapnb.rules` for the places.
 
     Parameters
     ----------

@@ -48,3 +48,14 @@ def test_refused():
         fusion.average(one, one[0])
     with pytest.raises(ValueError, match="no time in common"):
         fusion.average(one, estimate(np.zeros((2, 2)), "2020-01-01"))
+    with pytest.raises(ValueError, match="differ in the coordinate 'pixel'"):
+        fusion.average(one, one.assign_coords(pixel=[0, 2]))
+    with pytest.raises(ValueError, match="differ in the coordinate 'lat'"):
+        fusion.average(*(one.assign_coords(lat=("pixel", [35.0, lat])) for lat in (36.0, 46.0)))
+    with pytest.raises(TypeError, match="is a ndarray"):
+        fusion.average(one.to_numpy(), one.to_numpy())
+
+
+def test_whole_numbers_have_halves_between_them():
+    whole = estimate([[1.0, 2.0]]).astype(int)
+    np.testing.assert_array_equal(fusion.average(whole, whole + 1), [[1.5, 2.5]])

@@ -215,3 +215,15 @@ def test_a_bias_common_to_all_sensors_is_not_seen():
     weights = np.full(12, 1 / 12)
     one, two = insitu.upscale(theta, weights), insitu.upscale(theta + 0.05, weights)
     np.testing.assert_allclose(two["error"], one["error"])
+
+
+def test_a_pandas_series_is_taken_by_its_labels():
+    theta = stations([[0.1, 0.2, 0.3]], names=["001", "002", "003"])
+    weights = pd.Series([0.2, 0.5, 0.3], ["003", "001", "002"])
+    for by_name in (weights, weights.to_dict()):
+        assert insitu.upscale(theta, by_name)["value"].item() == pytest.approx(0.5 * 0.1 + 0.3 * 0.2 + 0.2 * 0.3)
+        assert insitu.upscale(theta, provider_weights=by_name)["value"].item() == pytest.approx(0.17)
+    with pytest.raises(ValueError, match="two weights for station 003"):
+        insitu.upscale(theta, pd.concat([weights, weights[:1]]))
+    with pytest.raises(ValueError, match=r"shape \(3,\), not \(time, station\)"):
+        insitu.upscale([0.1, 0.2, 0.3], [0.2, 0.5, 0.3])

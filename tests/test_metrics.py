@@ -378,3 +378,22 @@ def test_percentile_limits_count_no_sample_without_a_value():
     )
     assert metrics_kernels.percentile_limits(samples[:, 2:3], 0.9).shape == (1, 2)
     assert metrics_kernels.percentile_limits(samples[:, :0], 0.9).shape == (0, 2)
+
+
+def test_labels_that_disagree_are_refused():
+    """Kernels pair by position; a day's shift between two labelled series must not pass."""
+    days = pd.date_range("2016-01-01", periods=4)
+    one, two = pd.Series([0.1, 0.2, 0.3, 0.4], days), pd.Series([0.2, 0.3, 0.4, 0.5], days + pd.Timedelta(days=1))
+    square = xr.DataArray(np.eye(4), {"time": days, "pixel": range(4)}, ("time", "pixel"))
+    pairs = [(one, two), (one.to_xarray(), two.to_xarray()), (square, square.transpose())]
+    for sim, obs in pairs:
+        with pytest.raises(ValueError, match="differ in labels or their order"):
+            metrics.rmse(sim=sim, obs=obs)
+    assert metrics.rmse(sim=one, obs=two.to_numpy()) == pytest.approx(0.1)
+    assert metrics.rmse(sim=one, obs=one[::1]) == 0
+
+
+def test_days_without_dates_are_not_matched_with_dates():
+    sim = array(np.zeros((5, 1)))
+    with pytest.raises(ValueError, match="only one of them has labels of 'time'"):
+        metrics.evaluate(sim=sim, obs=sim.drop_vars("time"))

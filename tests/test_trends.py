@@ -555,7 +555,7 @@ def test_block_limits_refuse_what_makes_no_blocks():
         ({"method": "kendal"}, "'kendal': one of"),
         ({"time": [2000.0, 2001.0]}, r"shape \(2,\); the series have 3"),
         ({"time": [2000.0, 2001.0, 2001.0]}, "2001.0 at index 2"),
-        ({"time": ["a", "b", "c"]}, "datetime64 or decimal years"),
+        ({"time": ["a", "b", "c"]}, "datetime64 without a time zone, or decimal years"),
         ({"time": pd.to_datetime(["2001-01-02", "2001-01-01", "2001-01-03"])}, "does not rise strictly: 2001-01-01"),
         ({"time": pd.to_datetime(["2001-01-02", None, "2001-01-03"])}, "does not rise strictly"),
         ({"alpha": 1.0}, "fractions"),
@@ -575,3 +575,55 @@ def test_levels_are_fractions():
         sen_slope([1.0, 2.0], level=95)
     with pytest.raises(ValueError, match=r"n_boot=0"):
         trends.block_limits([1.0, 2.0], n_boot=0)
+
+
+@pytest.mark.parametrize("least", [0.5, 0.95, 1.0])
+def test_complete_months_and_years_count_whatever_their_length(least):
+    """February has 28 days of 28, and a year of 365 lacks none."""
+    days = pd.date_range("2001-01-01", "2012-12-31")
+    y = soil(days.size)
+    for stamps in (days, None):
+        assert mann_kendall(y, stamps, "seasonal", least_valid=least).n == 144
+        assert mann_kendall(y, stamps, "annual", least_valid=least).n == 12
+    monthly = pd.date_range("2001-01-01", "2012-12-01", freq="MS")
+    assert mann_kendall(soil(144), monthly, "annual", least_valid=least).n == 12
+    y[days == "2001-02-10"] = NAN
+    assert mann_kendall(y, days, "seasonal", least_valid=1).n == 143
+
+
+def test_half_of_february_is_fourteen_days():
+    days = pd.date_range("2001-01-01", "2005-12-31")
+    y = soil(days.size)
+    february = np.flatnonzero(days.month == 2)
+    y[february[:14]] = NAN  # 14 of 28 are left
+    assert mann_kendall(y, days, "seasonal").n == 60
+    y[february[14]] = NAN
+    assert mann_kendall(y, days, "seasonal").n == 59
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("share", [0.35, 0.5, 0.8])
+def test_absent_days_are_gaps(method, share):
+    days = pd.date_range("2003-03-01", "2012-06-01")
+    y = np.where(np.random.default_rng(1).random(days.size) < share, soil(days.size), NAN)
+    y[[0, -1]] = 0.2  # else the axis would begin on another day
+    whole, dense = mann_kendall(y, days, method), mann_kendall(pd.Series(y, days).dropna(), method=method)
+    assert (whole.n, whole.reason) == (dense.n, dense.reason)
+    for name in ("s", "var_s", "p"):  # a month stands at the mean time of its stamps, which are fewer here
+        np.testing.assert_allclose(getattr(whole, name), getattr(dense, name), rtol=2e-3)
+
+
+def test_stamps_without_regular_steps_are_months_by_what_the_fullest_has():
+    hours = np.cumsum(np.random.default_rng(0).uniform(30, 90, 2000))
+    stamps = pd.Timestamp("2001-01-01") + pd.to_timedelta(hours, unit="h").floor("s")
+    assert mann_kendall(soil(2000), stamps, "seasonal").n > 100
+
+
+def test_values_whose_time_is_not_their_last_axis_are_refused():
+    square = xr.DataArray(np.eye(5), {"time": dates(5)}, ("time", "pixel"))
+    for time in (None, dates(5)):
+        with pytest.raises(ValueError, match="time must be the last"):
+            mann_kendall(square, time)
+    for test in (mann_kendall, sen_slope):
+        with pytest.raises(ValueError, match="y is a DataFrame, whose columns are series"):
+            test(pd.DataFrame(np.eye(5), dates(5)))
