@@ -33,6 +33,7 @@ class Run(Protocol):
     name: str
     rules: Any
     targets: Any
+    data: Any
     inputs: Any
     training: Any
     hindcast: Any
@@ -123,6 +124,10 @@ def _job(cube: xr.Dataset, profile: Run, folder: Path, path: Path) -> tuple[Job,
     settings = profile.hindcast
     checkpoints = {quantity: Checkpoint.load(folder / quantity / CHECKPOINT) for quantity in profile.targets}
     days, first_kept = _days(cube, settings)
+    if "data_section" in cube.attrs and (differing := profile.data.differing(cube.attrs["data_section"])):
+        raise HindcastError(
+            f"the cube was made with other settings than the profile's ({', '.join(differing)}): build it anew"
+        )
     for quantity, checkpoint in checkpoints.items():
         lacking = [n for n in [*checkpoint.forcing, *checkpoint.statics] if n not in cube]
         if lacking:
@@ -141,6 +146,9 @@ def _refuse_other_training(profile: Run, checkpoint: Checkpoint) -> None:
     """Hold the checkpoint to the profile's rules, inputs and training; on which device it runs is free."""
     theirs = checkpoint.profile
     differing = ["rules"] if profile.rules != theirs["rules"] else []
+    # A network may be run at other places, but not in another world.
+    data = profile.data.model_dump(mode="json")
+    differing += [f"data.{key}" for key in ("source", "twin_seed") if data[key] != theirs["data"][key]]
     for section in ("inputs", "training"):
         ours = getattr(profile, section).model_dump(mode="json")
         keys = [key for key in ours if key not in ("device", "mixed_precision")]

@@ -133,6 +133,11 @@ class Data(Period):
             raise ValueError("series are fetched for every pixel that is asked for: name sites instead of pixels")
         return self
 
+    def differing(self, made_of: str) -> list[str]:
+        """Keys in which a cube's attribute ``data_section`` (JSON) says another thing; how many days it has is free."""
+        theirs, ours = (one.model_dump(mode="json") for one in (type(self).model_validate_json(made_of), self))
+        return [f"data.{key}" for key in ours if key not in ("start", "end") and ours[key] != theirs.get(key)]
+
     @model_serializer(mode="wrap")
     def _without_absent(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Leave out what the source does not have: a run made before the key was known is still the same run."""

@@ -7,14 +7,13 @@ once and one variable besides.
 from __future__ import annotations
 
 import hashlib
-import json
 
 import numpy as np
 import torch
 import xarray as xr
 
 from smapnb.batch import Places, Scaler, Tensors, cut_windows, tensors
-from smapnb.profile import Data, Profile, Quantity, variable
+from smapnb.profile import Profile, Quantity, variable
 from smapnb.train_checkpoint import TrainingError
 from smapnb.train_validation import HeldBack, held_back
 from smapnb.variables import pixels_of
@@ -74,20 +73,13 @@ def _extremes(array: xr.DataArray) -> tuple[float, float]:
     return float(array.min()), float(array.max())
 
 
-def _refuse_other_data(made_of: Data, asked: Data) -> None:
-    """Hold a cube to the profile, whose name its network will bear; which days it has beyond the training is free."""
-    theirs, ours = made_of.model_dump(mode="json"), asked.model_dump(mode="json")
-    differing = [f"data.{key}" for key in ours if key not in ("start", "end") and ours[key] != theirs.get(key)]
-    if differing:
+def _part_of(cube: xr.Dataset, profile: Profile, quantity: Quantity, names: list[str]) -> xr.Dataset:
+    """Variables, pixels and days of the cube that belong to this training, not read yet where they lie on disk."""
+    # The network will bear the profile's name.
+    if "data_section" in cube.attrs and (differing := profile.data.differing(cube.attrs["data_section"])):
         raise TrainingError(
             f"the cube was made with other settings than the profile's ({', '.join(differing)}): build it anew"
         )
-
-
-def _part_of(cube: xr.Dataset, profile: Profile, quantity: Quantity, names: list[str]) -> xr.Dataset:
-    """Variables, pixels and days of the cube that belong to this training, not read yet where they lie on disk."""
-    if "data_section" in cube.attrs:
-        _refuse_other_data(Data.model_validate(json.loads(cube.attrs["data_section"])), profile.data)
     lacking = [name for name in names if name not in cube]
     if lacking:
         raise TrainingError(

@@ -295,6 +295,9 @@ def test_result_obeys_the_table_and_says_where_it_comes_from(cube, folder, sourc
     named = cube.assign_attrs(grid="EASE-Grid 2.0 global, 36 km").assign_coords(
         time=cube["time"].assign_attrs(axis="T")
     )
+    checkpoint = make_checkpoint(members=2)
+    checkpoint.profile["data"]["source"] = source
+    checkpoint.save(folder / "surface" / CHECKPOINT)
     result = run(named, folder, source=source)
     assert result.attrs["grid"] == "EASE-Grid 2.0 global, 36 km"
     assert result["time"].attrs == {"axis": "T"}  # and no count of values out of range, which a coordinate cannot have
@@ -312,6 +315,20 @@ def test_result_obeys_the_table_and_says_where_it_comes_from(cube, folder, sourc
     assert json.loads(attrs["versions"])["torch"] == torch.__version__
     assert pd.Timestamp(attrs["created"]).tzinfo is not None
     assert (attrs["realisations"], attrs["dropout_passes"]) == (2, 0)
+
+
+def test_a_cube_or_a_training_of_another_world_is_refused(cube, folder):
+    """By their attributes a cube of other settings, and networks of another simulation, look like any other."""
+    section = make_profile().data.model_dump(mode="json")
+    run(cube.assign_attrs(data_section=json.dumps(section | {"end": "2030-01-01"})), folder)  # longer is free
+    for key, value in (("twin_seed", 7), ("pixels", 3)):
+        with pytest.raises(HindcastError, match=rf"the cube was made with other settings .*\(data\.{key}\)"):
+            run(cube.assign_attrs(data_section=json.dumps(section | {key: value})), folder)
+    checkpoint = make_checkpoint()
+    checkpoint.profile["data"]["twin_seed"] = 7
+    checkpoint.save(folder / "surface" / CHECKPOINT)
+    with pytest.raises(HindcastError, match=r"trained with other settings than the profile's \(data\.twin_seed\)"):
+        run(cube, folder)
 
 
 def test_impossible_values_are_kept_counted_and_logged_once(cube, tmp_path, caplog):
