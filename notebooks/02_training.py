@@ -145,9 +145,10 @@ print("parameters a member:", next(iter(results.values())).parameters)
 # the profile conus412 share its trained ensemble: fewer of its members, dropout off when it predicts, no
 # spin-up. The others each train one network anew on a short schedule, with dropout in other places, of another share,
 # or with another optimiser; they compare with each other, not with the first. Scores are medians over `n_pixels` pixels
-# against SMAP in `period`, RMSE and ubRMSE in m³ m⁻³; `minutes` are those of training and hindcast, on two
-# cores. What each row was made with stands at its right. Each is one training, and another seed moves R and RMSE too,
-# so that small differences between rows say nothing. No choice was made from this table: `period` is the test period.
+# against SMAP in `period`, RMSE and ubRMSE in m³ m⁻³; `minutes` are those of training and hindcast, on a machine
+# that was busy with other work: compare them loosely. What each row was made with stands at its right. Each is one
+# training, and another seed moves R and RMSE too, so that small differences between rows say nothing. No choice was
+# made from this table: `period` is the test period.
 
 # %%
 measured = project_folder() / "benchmarks" / "results" / "ablations_conus412.csv"
