@@ -83,15 +83,15 @@ def run(
     Raises
     ------
     HindcastError
-        A forcing of the checkpoint is not in the cube, the cube lacks days of the period, or the checkpoint was trained
-        under other settings than the profile's, whose test period it may have seen.
+        A forcing of the checkpoint is not in the cube, the cube lacks days of the period, the cube was made with other
+        settings than the profile's, or the checkpoint was trained under others, whose test period it may have seen.
     smapnb.train_checkpoint.TrainingError
         No checkpoint.
     smapnb.cluster.ClusterError
         No such scheduler, or its workers die.
     """
     job, identity = _job(cube, profile, folder, path)
-    if path.exists() and open_hindcast(path).attrs.get(hindcast_store.IDENTITY) == identity:
+    if (path / "zarr.json").is_file() and open_hindcast(path).attrs.get(hindcast_store.IDENTITY) == identity:
         log.info("%s: is there already", path)
         return open_hindcast(path)
     done = hindcast_store.take_up(job, path, identity, _about(cube, profile, job))

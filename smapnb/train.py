@@ -115,25 +115,29 @@ class _Run:
         self._note_device()
         label = f"{self.quantity} {self.number + 1}/{settings.members}"
         shown = progress and self.ranks.first
-        bar = tqdm(total=settings.epochs, initial=self.epoch, desc=label, disable=not shown, unit="epoch")
-        while self.epoch < settings.epochs and not self._out_of_patience():
-            started = time.perf_counter()
-            loss = self.member.run_epoch(self.epoch)
-            self.epoch += 1
-            row = {"member": self.number, "epoch": self.epoch, "loss": loss}
-            if self.epoch % settings.validation.every == 0 or self.epoch == settings.epochs:
-                row |= self._validate()
-            self.seconds += time.perf_counter() - started
-            self.history.append(row | {"seconds": self.seconds})
-            self._save_state()
-            bar.update()
-            bar.set_postfix(loss=f"{loss:.4f}")
-        bar.close()
+        # Closed by an error too, whose message then has a line of its own.
+        with tqdm(total=settings.epochs, initial=self.epoch, desc=label, disable=not shown, unit="epoch") as epochs:
+            while self.epoch < settings.epochs and not self._out_of_patience():
+                loss = self._train_epoch()
+                epochs.update()
+                epochs.set_postfix(loss=f"{loss:.4f}")
         self.weights_of_members.append(self.best_weights or self.member.weights())
         self.number, self.epoch = self.number + 1, 0
         if self.number < settings.members:
             self._start_member()
         self._save_state()
+
+    def _train_epoch(self) -> float:
+        settings, started = self.settings, time.perf_counter()
+        loss = self.member.run_epoch(self.epoch)
+        self.epoch += 1
+        row = {"member": self.number, "epoch": self.epoch, "loss": loss}
+        if self.epoch % settings.validation.every == 0 or self.epoch == settings.epochs:
+            row |= self._validate()
+        self.seconds += time.perf_counter() - started
+        self.history.append(row | {"seconds": self.seconds})
+        self._save_state()
+        return loss
 
     def _note_device(self) -> None:
         processes = f", {self.ranks.size} processes" if self.ranks.size > 1 else ""

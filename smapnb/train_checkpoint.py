@@ -140,7 +140,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], str]:
         with safe_open(path, framework="pt") as file:
             return {k: file.get_tensor(k) for k in file.keys()}, file.metadata()["smapnb"]  # noqa: SIM118
     except Exception as error:
-        raise TrainingError(f"{path}: not a file of smapnb's training ({error})") from error
+        raise TrainingError(f"{path}: not a file of smapnb's training ({error}): remove it and train again") from error
 
 
 def replace_file(path: Path, content: bytes) -> None:
