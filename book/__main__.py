@@ -14,8 +14,11 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import pydantic
+
 from book.build import ROOT, BookError, build
 from smapnb import cube_full, fetch
+from smapnb.cli import one_line
 from smapnb.cube_store import CubeError
 from smapnb.grid import GridError
 from smapnb.profile import ProfileError, data_root, load, run_folder
@@ -122,8 +125,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not chosen.no_run:
             execute({name: named[name] for name in reversed(named) if not lacking[name]})
         html = build(profiles, engine=chosen.engine)
-    except (BookError, ProfileError) as error:
-        print(f"book: {error}", file=sys.stderr)
+    except (BookError, ProfileError, pydantic.ValidationError) as error:
+        print(f"book: {one_line(error)}", file=sys.stderr)
         return 1
     print(f"book: {html / 'index.html'}")
     return 0

@@ -8,7 +8,6 @@ run`` does) and never finishes quietly with a page missing.
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 import subprocess
 import sys
@@ -18,9 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+import pydantic
 import yaml
 
-from smapnb.profile import Profile, load, run_folder
+from book import record
+from book.record import BookError
+from smapnb.cli import one_line
+from smapnb.profile import Profile, ProfileError, load, run_folder
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOK_PATTERN = "[0-9][0-9]_*.ipynb"
@@ -33,10 +36,6 @@ Unless a line or column is labelled "real sample", every number, map and series 
 experiment `{name}` ({title}), in which the truth is known by construction: no observation, no finding about the world;
 see {{doc}}`/twin`.
 :::"""
-
-
-class BookError(RuntimeError):
-    """The book cannot be built, or what was built is not whole."""
 
 
 def add_banner(notebook: nbformat.NotebookNode, profile: Profile) -> nbformat.NotebookNode:
@@ -54,8 +53,17 @@ def add_banner(notebook: nbformat.NotebookNode, profile: Profile) -> nbformat.No
     return nbformat.from_dict({**notebook, "cells": [head, cell, *body, *cells[1:]]})
 
 
+def read_notebook(path: Path) -> nbformat.NotebookNode:
+    """Read an executed notebook; refuse one that was cut, as on a full disk, by its path."""
+    try:
+        return nbformat.read(path, as_version=4)
+    except (ValueError, nbformat.ValidationError) as error:
+        words = " ".join(str(error)[:100].split())
+        raise BookError(f"{path}: not a notebook that can be read ({words}); run it again") from None
+
+
 def check_executed(notebook: nbformat.NotebookNode, path: Path) -> None:
-    """Refuse a notebook that failed or was never run.
+    """Refuse a notebook that failed, was stopped or was never run.
 
     Raises
     ------
@@ -65,8 +73,9 @@ def check_executed(notebook: nbformat.NotebookNode, path: Path) -> None:
     if notebook.metadata.get("papermill", {}).get("exception"):
         raise BookError(f"{path}: the notebook stopped with an error; run it again before building the book")
     code = [c for c in notebook.cells if c.cell_type == "code" and c.source.strip()]
-    if code and not any(c.get("execution_count") for c in code):
-        raise BookError(f"{path}: no cell of the notebook was executed")
+    ran = sum(bool(c.get("execution_count")) for c in code)
+    if ran < len(code):
+        raise BookError(f"{path}: {ran} of {len(code)} cells of the notebook were executed; run it again")
 
 
 def with_actual_parameters(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
@@ -99,26 +108,18 @@ def with_long_code_folded(notebook: nbformat.NotebookNode) -> nbformat.NotebookN
 
 MIXED = """:::{admonition} Chapters made with different settings
 :class: warning
-The chapters of this run were not all made with the same parameters (see the table below) and may not belong together.
+The chapters of this run were not all made with the same settings: `-p` was given (see the table below) or the profile
+was edited in between. They may not belong together.
 :::"""
 
 
-def settings(asked: str) -> tuple[Profile, Path | None]:
-    """Profile of the run of `asked`, a profile's name or path, and the file that recorded it: as it was run, or,
-    where it was not, as the profile says.
+def settings(asked: str) -> tuple[Profile, dict[str, Any]]:
+    """Profile of the run of `asked`, a profile's name or path: as it was run, or, where it was not, as the profile
+    says; and what is recorded of its notebooks.
     """
     profile = load(asked, folder=ROOT / "profiles")
-    recorded = run_folder(profile.name) / "provenance.json"
-    if not recorded.is_file():
-        return profile, None
-    return Profile.model_validate(json.loads(recorded.read_text(encoding="utf-8"))["profile"]), recorded
-
-
-def mixed(recorded: Path, chapters: Sequence[str]) -> bool:
-    """Whether `chapters` of one run were made with different settings."""
-    notebooks = json.loads(recorded.read_text(encoding="utf-8"))["notebooks"]
-    used = [notebooks.get(stem, {}).get("overrides") for stem in chapters]
-    return any(overrides != used[0] for overrides in used)
+    path = run_folder(profile.name) / "provenance.json"
+    return record.read(path) if path.is_file() else (profile, {})
 
 
 def collect(asked: str, book: Path) -> list[str]:
@@ -135,25 +136,32 @@ def collect(asked: str, book: Path) -> list[str]:
     -------
     list of str
         The pages made, relative to `book`, without suffix, in reading order.
+
+    Raises
+    ------
+    BookError
+        A recorded notebook has not ended well or is not there, or a file cannot be read.
     """
     profile, recorded = settings(asked)
     name = profile.name
     folder = book / "executed" / name
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    found = sorted((run_folder(name) / "notebooks").glob(NOTEBOOK_PATTERN))
+    run = run_folder(name)
+    found = sorted((run / "notebooks").glob(NOTEBOOK_PATTERN))
+    chapters = [path.stem for path in found]
+    record.check_whole(run, recorded, chapters)
     for path in found:
-        notebook = nbformat.read(path, as_version=4)
+        notebook = read_notebook(path)
         check_executed(notebook, path)
         notebook = with_long_code_folded(without_kernel_parts(with_actual_parameters(notebook)))
         if profile.synthetic:
             notebook = add_banner(notebook, profile)
         nbformat.write(notebook, folder / path.name)
-    chapters = [path.stem for path in found]
     text = introduction(profile, chapters, asked)
     if recorded:
-        shutil.copyfile(recorded, folder / "provenance.json")
-        if mixed(recorded, chapters):
+        shutil.copyfile(run / "provenance.json", folder / "provenance.json")
+        if record.mixed(recorded, chapters):
             head, blank, rest = text.partition("\n\n")
             text = f"{head}{blank}{MIXED}\n\n{rest}"
     (folder / "index.md").write_text(text, encoding="utf-8")
@@ -291,8 +299,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     try:
         html = build(chosen.profiles, chosen.out, chosen.book, chosen.engine)
-    except BookError as error:
-        print(f"book: {error}", file=sys.stderr)
+    except (BookError, ProfileError, pydantic.ValidationError) as error:
+        print(f"book: {one_line(error)}", file=sys.stderr)
         return 1
     print(f"book: {html / 'index.html'}")
     return 0

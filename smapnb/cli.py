@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,9 @@ from smapnb import __version__, fetch, grid, profile, runner
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 fetch_app = typer.Typer(no_args_is_help=True, help="Say what the data take, and get them.")
 app.add_typer(fetch_app, name="fetch")
+
+# What a disk refuses: a user makes room or takes another one.
+DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.ENOTDIR, errno.EEXIST)
 
 
 def _show_version(wanted: bool) -> None:
@@ -159,21 +163,36 @@ def fetch_get(
         typer.echo(f"{done.fetched} files fetched, {done.kept} were there, in {profile.data_root()}")
 
 
+def one_line(error: Exception) -> str:
+    """Say in one line what a user can mend; a profile's every problem with its key, a disk's with the file."""
+    message = str(error)
+    if isinstance(error, pydantic.ValidationError):
+        problems = (f"{'.'.join(map(str, e['loc'])) or 'profile'}: {e['msg']}" for e in error.errors())
+        message = "profile does not hold: " + "; ".join(problems)
+    elif isinstance(error, OSError):
+        message = (
+            f"{error.filename or 'a file of the run'}: {error.strerror}; make room there or let SMAPNB_RUNS name "
+            "another folder for the runs; the same command goes on"
+        )
+    return " ".join(message.split())
+
+
 @contextmanager
 def _one_line_errors(*also: type[Exception]) -> Iterator[None]:
     """Turn what a user can mend into one line on stderr and exit code 1; all else keeps its traceback."""
     plain: tuple[type[Exception], ...] = (profile.ProfileError, runner.RunError, fetch.FetchError, grid.GridError)
-    plain += (yaml.YAMLError,)
+    plain += (yaml.YAMLError, pydantic.ValidationError)
     try:
         yield
-    except pydantic.ValidationError as error:
-        problems = (f"{'.'.join(map(str, e['loc'])) or 'profile'}: {e['msg']}" for e in error.errors())
-        _fail("profile does not hold: " + "; ".join(problems))
     except plain + also as error:
-        _fail(str(error))
+        _fail(error)
+    except OSError as error:
+        if error.errno not in DISK:
+            raise
+        _fail(error)
 
 
-def _fail(message: str) -> None:
+def _fail(error: Exception) -> None:
     process = f" (process {os.environ['RANK']})" if "RANK" in os.environ else ""  # one of those that torchrun started
-    typer.echo(f"smapnb{process}: " + " ".join(message.split()), err=True)
+    typer.echo(f"smapnb{process}: {one_line(error)}", err=True)
     raise typer.Exit(1)

@@ -6,16 +6,11 @@ It knows notebooks, parameters and files; what a notebook computes and which oth
 from __future__ import annotations
 
 import json
-import os
-import platform
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +22,11 @@ from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
 from tqdm import tqdm
 
-from smapnb.profile import Profile, find, load, run_folder
+from smapnb import runner_record
+from smapnb.profile import find, load, run_folder
+from smapnb.runner_record import RunError
+
+__all__ = ["RunError", "run"]
 
 KERNEL = "smapnb-run"
 # Tag of a cell that needs a file or folder of the run, which an earlier notebook writes where the data hold it.
@@ -37,14 +36,6 @@ KERNEL_ENVIRONMENT = {
     "PYDEVD_DISABLE_FILE_VALIDATION": "1",
     "MPLBACKEND": "module://matplotlib_inline.backend_inline",
 }
-PACKAGES = (
-    *("smapnb", "numpy", "pandas", "scipy", "xarray", "zarr", "dask", "torch", "numba", "shapely"),
-    *("matplotlib", "cartopy", "hvplot", "bokeh", "panel", "jupytext", "papermill", "ipykernel"),
-)
-
-
-class RunError(RuntimeError):
-    """A notebook cannot be run or has failed; the message names notebook, cell and exception."""
 
 
 def run(
@@ -81,8 +72,9 @@ def run(
     smapnb.profile.ProfileError, pydantic.ValidationError
         No such profile, unknown key, or a value that does not fit. Nothing has been run then.
     RunError
-        No such notebook, a notebook without the two parameters, or a notebook that failed: its partial output
-        stays in ``runs/<name>/notebooks/`` and no later notebook is run.
+        No such notebook, a notebook without the two parameters, another run in the same folder, a record that cannot
+        be read, or a notebook that failed: its partial output stays in ``runs/<name>/notebooks/`` and no later
+        notebook is run.
     """
     settings = load(profile, overrides, profiles)
     parameters: dict[str, Any] = {"profile": _findable(profile, profiles), "overrides": dict(overrides or {})}
@@ -90,22 +82,25 @@ def run(
     loaded = {source: _read(source, parameters) for source in sources}
     folder = run_folder(settings.name)
     targets = {source: folder / "notebooks" / f"{source.stem}.ipynb" for source in sources}
-    for target in targets.values():  # an earlier run's output must not pass for this one's
-        target.unlink(missing_ok=True)
-    record = _start_record(folder / "provenance.json", settings, parameters["overrides"], sources)
-    with _kernel() as manager, tqdm(sources, unit="notebook", disable=not progress) as bar:
-        for source in bar:
-            bar.set_description(source.stem)
-            status = "failed"
-            try:
-                lacking = _lacking(loaded[source], folder)
-                if lacking:
-                    _leave_out(loaded[source], lacking, targets[source])
-                else:
-                    _execute(loaded[source], parameters, targets[source], manager, progress)
-                status = "left out" if lacking else "done"
-            finally:
-                _finish_record(folder / "provenance.json", record, targets[source], status)
+    with runner_record.alone(folder):
+        record = runner_record.start(folder, settings, parameters["overrides"], [source.stem for source in sources])
+        for target in targets.values():  # an earlier run's output must not pass for this one's
+            target.unlink(missing_ok=True)
+        with _kernel() as manager, tqdm(sources, unit="notebook", disable=not progress) as bar:
+            for source in bar:
+                bar.set_description(source.stem)
+                target = targets[source]
+                try:
+                    lacking = _lacking(source, loaded[source], folder)
+                    if lacking:
+                        _leave_out(loaded[source], lacking, target)
+                    else:
+                        _execute(loaded[source], parameters, target, manager, progress)
+                except BaseException:
+                    with suppress(OSError):  # of a full disk; what stopped the notebook says more, the entry "started"
+                        runner_record.finish(folder, record, target.stem, "failed", _times(target))
+                    raise
+                runner_record.finish(folder, record, target.stem, "left out" if lacking else "done", _times(target))
     return list(targets.values())
 
 
@@ -120,7 +115,7 @@ def _findable(profile: str | Path, profiles: Path) -> str:
 def _select(folder: Path, only: str | list[str] | None) -> list[Path]:
     known = sorted(folder.glob("[0-9][0-9]_*.py"))
     if not known:
-        raise RunError(f"no notebooks NN_name.py in {folder}")
+        raise RunError(f"no notebooks NN_name.py in {folder}: run smapnb in the folder of the repository")
     if only is None:
         return known
     wanted = [only] if isinstance(only, str) else list(only)
@@ -150,10 +145,14 @@ def _read(source: Path, parameters: dict[str, Any]) -> nbformat.NotebookNode:
     return notebook
 
 
-def _lacking(notebook: nbformat.NotebookNode, folder: Path) -> list[str]:
-    """Name what the notebook needs of the run and does not find."""
+def _lacking(source: Path, notebook: nbformat.NotebookNode, folder: Path) -> list[str]:
+    """Name what the notebook needs of the run and does not find, in a store that an earlier notebook wrote."""
     tags = [tag for cell in notebook.cells for tag in cell.metadata.get("tags", [])]
     needed = [tag.removeprefix(NEEDS) for tag in tags if tag.startswith(NEEDS)]
+    for store in sorted({name.partition("/")[0] for name in needed}):
+        if not (folder / store).exists():
+            first = _select(source.parent, None)[0].stem
+            raise RunError(f"{source.stem} needs {folder / store}, which is not there: run {first} first")
     return [name for name in needed if not (folder / name).exists()]
 
 
@@ -215,100 +214,58 @@ def _execute(
             progress_bar={"desc": target.stem, "position": 1, "leave": False} if progress else False,
             kernel_manager_class=manager,
         )
-    except Exception as error:  # whatever stopped it, the reader needs the cell
-        raise RunError(f"{target.stem} failed in {_failure(running, error)}; output so far: {target}") from error
+        running.replace(target)
+    except BaseException as error:
+        kept = _keep_failed(running, target)
+        if not isinstance(error, Exception):  # Ctrl-C
+            raise
+        raise RunError(
+            f"{target.stem} failed{_failure(kept, error)}; output so far: {target if kept else 'none that can be read'}"
+        ) from error
     finally:
-        if running.exists():
-            running.replace(target)
         shutil.rmtree(running.parent)
 
 
-def _failure(path: Path, error: Exception) -> str:
+def _keep_failed(running: Path, target: Path) -> nbformat.NotebookNode | None:
+    """Move what a stopped notebook has written, marked as failed; papermill marks no Ctrl-C.
+
+    None, and nothing is moved, where it cannot be read: a full disk cuts it anywhere.
+    """
+    notebook = _readable(running)
+    if notebook is None:
+        return None
+    notebook.metadata.setdefault("papermill", {})["exception"] = True
+    marked = running.with_suffix(".marked")
+    try:
+        nbformat.write(notebook, marked)
+    except OSError:  # no room for the mark; cells that were not executed and the record tell as well
+        marked = running
+    marked.replace(target)
+    return notebook
+
+
+def _readable(path: Path) -> nbformat.NotebookNode | None:
+    try:
+        return nbformat.read(path, as_version=4)
+    except (OSError, ValueError, nbformat.ValidationError):  # ValueError: not JSON
+        return None
+
+
+def _times(path: Path) -> dict[str, Any]:
+    """Give what papermill noted of a notebook."""
+    notebook = _readable(path)
+    return dict(notebook.metadata.papermill) if notebook else {}
+
+
+def _failure(notebook: nbformat.NotebookNode | None, error: Exception) -> str:
     """Name the cell that ran last and what it raised."""
     what = f"{type(error).__name__}: {error}".strip()
     if isinstance(error, papermill.PapermillExecutionError):
         what = f"{error.ename}: {error.evalue}"
-    cells = nbformat.read(path, as_version=4).cells if path.exists() else []
-    started = [c for c in cells if c.cell_type == "code" and c.metadata.get("papermill", {}).get("start_time")]
+    if notebook is None:
+        return f": {what}"
+    started = [c for c in notebook.cells if c.cell_type == "code" and c.metadata.get("papermill", {}).get("start_time")]
     if not started:
-        return f"the start of its kernel: {what}"
+        return f" in the start of its kernel: {what}"
     lines = [line.strip() for line in started[-1].source.splitlines() if line.strip()]
-    return f"cell {len(started)} ({lines[0] if lines else 'empty'}): {what}"
-
-
-def _start_record(path: Path, settings: Profile, overrides: dict[str, Any], sources: list[Path]) -> dict[str, Any]:
-    """Write the record of a run that has begun; notebooks that are not run again keep their earlier entry."""
-    earlier = json.loads(path.read_text(encoding="utf-8"))["notebooks"] if path.exists() else {}
-    chosen = {source.stem for source in sources}
-    record = {
-        "profile": settings.model_dump(mode="json"),
-        "overrides": overrides,
-        "synthetic": settings.synthetic,
-        "start": _now(),
-        "end": None,
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "device": _device(settings),
-        "git": _git(),
-        "versions": {package: _version(package) for package in PACKAGES},
-        "notebooks": {stem: entry for stem, entry in earlier.items() if stem not in chosen},
-    }
-    _write(path, record)
-    return record
-
-
-def _finish_record(path: Path, record: dict[str, Any], target: Path, status: str) -> None:
-    executed = nbformat.read(target, as_version=4).metadata.papermill if target.exists() else {}
-    record["notebooks"][target.stem] = {
-        "status": status,
-        "start": executed.get("start_time"),
-        "end": executed.get("end_time"),
-        "seconds": executed.get("duration"),
-        "overrides": record["overrides"],
-        "git": record["git"],
-    }
-    record["notebooks"] = dict(sorted(record["notebooks"].items()))
-    record["end"] = _now()
-    _write(path, record)
-
-
-def _write(path: Path, record: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".json.partial")
-    partial.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    partial.replace(path)
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
-
-
-def _device(settings: Profile) -> dict[str, Any]:
-    """Say what the machine offers; which of it trained the network, the checkpoint records."""
-    listed = _output(["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"])
-    return {
-        "asked": settings.training.device,
-        "cpu": platform.processor() or platform.machine(),
-        "cpu_cores": os.cpu_count(),
-        "gpu": listed.splitlines() if listed else [],
-    }
-
-
-def _git() -> str | None:
-    """Give the commit of the working folder, marked ``-dirty`` where tracked files differ from it."""
-    return _output(["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"])
-
-
-def _output(command: list[str]) -> str | None:
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip() or None
+    return f" in cell {len(started)} ({lines[0] if lines else 'empty'}): {what}"

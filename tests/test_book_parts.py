@@ -23,7 +23,7 @@ from docutils import nodes
 from sphinx.errors import ExtensionError
 
 from book import __main__ as make_book
-from book import build
+from book import build, record
 from smapnb import claims, rules
 from smapnb.profile import load
 
@@ -75,8 +75,14 @@ def test_failed_and_unexecuted_notebooks_are_refused():
     failed.metadata.papermill = {"exception": True}
     with pytest.raises(build.BookError, match=r"02_training.ipynb.*stopped with an error"):
         build.check_executed(failed, Path("02_training.ipynb"))
-    with pytest.raises(build.BookError, match=r"03_hindcast.ipynb.*no cell"):
+    with pytest.raises(build.BookError, match=r"03_hindcast.ipynb: 0 of 1 cells"):
         build.check_executed(notebook(nbformat.v4.new_code_cell("1")), Path("03_hindcast.ipynb"))
+    half = notebook(executed(), nbformat.v4.new_code_cell(" "), nbformat.v4.new_code_cell("2"))
+    half.metadata.papermill = {"exception": None}  # as papermill leaves it after Ctrl-C
+    with pytest.raises(build.BookError, match=r"04_core_sites.ipynb: 1 of 2 cells"):
+        build.check_executed(half, Path("04_core_sites.ipynb"))
+    build.check_executed(notebook(executed(), nbformat.v4.new_code_cell(" ")), Path("05_crn.ipynb"))
+    build.check_executed(notebook(nbformat.v4.new_markdown_cell("# Left out")), Path("06_trends.ipynb"))
     build.check_executed(notebook(executed()), Path("01_data_preparation.ipynb"))
 
 
@@ -270,6 +276,70 @@ def test_chapters_made_with_different_settings_are_said_on_the_first_page(tmp_pa
     write_run(tmp_path / "runs" / "smoke", [{}, {"training.seed": "7"}])
     build.collect("smoke", tmp_path)
     assert ":::{admonition} Chapters made with different settings" in page.read_text()
+
+
+@pytest.mark.parametrize(
+    ("settings", "differ"), [(["a", "a"], False), (["a", "b"], True), (["a", None], True)], ids=["one", "two", "older"]
+)
+def test_an_edited_profile_is_other_settings_and_the_default_by_p_is_not(settings, differ):
+    entries = [{"overrides": {}, "settings": settings[0]}, {"overrides": {"rules": "author-code"}}]
+    entries[1] |= {"settings": settings[1]} if settings[1] else {}
+    assert record.mixed(dict(zip("ab", entries, strict=True)), "ab") == differ
+
+
+def rewrite(folder, change):
+    """Change the record of a run."""
+    path = folder / "provenance.json"
+    recorded = json.loads(path.read_text())
+    change(recorded)
+    path.write_text(json.dumps(recorded))
+
+
+@pytest.mark.parametrize("status", ["failed", "started"])
+def test_a_run_that_is_not_whole_is_refused(tmp_path, monkeypatch, status):
+    """Failed by Ctrl-C with every cell counted; killed; a chapter whose file is gone; one left out is fine."""
+    monkeypatch.setenv("SMAPNB_RUNS", str(tmp_path / "runs"))
+    folder = tmp_path / "runs" / "smoke"
+    write_run(folder, [{}, {}])
+    rewrite(folder, lambda recorded: recorded["notebooks"]["02_training"].update(status=status))
+    with pytest.raises(build.BookError, match=rf"runs/smoke: not whole: 02_training \({status}\)"):
+        build.collect("smoke", tmp_path)
+    rewrite(folder, lambda recorded: recorded["notebooks"]["02_training"].update(status="left out"))
+    assert len(build.collect("smoke", tmp_path)) == 3
+    (folder / "notebooks" / "02_training.ipynb").unlink()
+    with pytest.raises(build.BookError, match=r"02_training \(no file\)"):
+        build.collect("smoke", tmp_path)
+
+
+@pytest.mark.parametrize("text", ["", '{"cells": [', "{}"])
+def test_a_notebook_or_record_that_cannot_be_read_is_named(tmp_path, monkeypatch, text):
+    monkeypatch.setenv("SMAPNB_RUNS", str(tmp_path / "runs"))
+    folder = tmp_path / "runs" / "smoke"
+    write_run(folder, [{}, {}])
+    (folder / "notebooks" / "02_training.ipynb").write_text(text)
+    with pytest.raises(build.BookError, match=r"02_training.ipynb: not a notebook"):
+        build.collect("smoke", tmp_path)
+    (folder / "provenance.json").write_text(text)
+    with pytest.raises(build.BookError, match=r"smoke/provenance.json: no record"):
+        build.collect("smoke", tmp_path)
+
+
+def test_a_record_of_another_version_is_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("SMAPNB_RUNS", str(tmp_path / "runs"))
+    write_run(tmp_path / "runs" / "smoke", [{}, {}])
+    rewrite(tmp_path / "runs" / "smoke", lambda recorded: recorded["profile"]["training"].update(epoch=3))
+    with pytest.raises(build.BookError, match=r"provenance.json: its profile .*training.epoch: Extra inputs"):
+        build.collect("smoke", tmp_path)
+
+
+@pytest.mark.parametrize("command", [lambda path: make_book.main(["--no-run", "--profile", path]), build.main])
+def test_a_misspelt_key_is_one_line(tmp_path, monkeypatch, capsys, command):
+    path = tmp_path / "bad.yml"
+    path.write_text((ROOT / "profiles" / "smoke.yml").read_text().replace("epochs:", "epoch:"))
+    given = ["--profiles", str(path), "--out", str(tmp_path), "--book", str(tmp_path)]
+    assert command(given if command is build.main else str(path)) == 1
+    told = capsys.readouterr().err
+    assert len(told.splitlines()) == 1 and told.startswith("book: ") and "training.epoch: Extra inputs" in told
 
 
 def test_a_profile_given_by_its_path_is_found_under_its_own_name(tmp_path, monkeypatch):

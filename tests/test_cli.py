@@ -1,5 +1,6 @@
 """The command: what it prints, its exit codes, one-line errors."""
 
+import errno
 from pathlib import Path
 
 import pytest
@@ -90,3 +91,32 @@ def test_profiles_outside_a_project_folder_is_an_error(tmp_path, monkeypatch):
     result = invoke("profiles")
     assert result.exit_code == 1
     assert "no profiles/*.yml here" in result.stderr
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EFBIG])
+def test_a_disk_that_refuses_is_one_line_that_names_the_file(monkeypatch, code):
+    def refuses(*_, **__):
+        raise OSError(code, "what the system says", "runs/smoke/provenance.json")
+
+    monkeypatch.setattr(runner, "run", refuses)
+    result = invoke("run", "smoke")
+    assert result.exit_code == 1 and len(result.stderr.splitlines()) == 1
+    for word in ("runs/smoke/provenance.json: what the system says", "SMAPNB_RUNS", "the same command goes on"):
+        assert word in result.stderr
+
+
+def test_a_file_in_the_place_of_the_runs_is_one_line(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("SMAPNB_RUNS", str(tmp_path / "file"))
+    result = invoke("run", "smoke")
+    assert result.exit_code == 1 and len(result.stderr.splitlines()) == 1
+    assert f"{tmp_path / 'file'}" in result.stderr and "SMAPNB_RUNS" in result.stderr
+
+
+def test_other_errors_of_the_system_keep_their_traceback(monkeypatch):
+    def fails(*_, **__):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(runner, "run", fails)
+    with pytest.raises(OSError, match="Input/output"):
+        invoke("run", "smoke")

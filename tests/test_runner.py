@@ -7,44 +7,10 @@ from pathlib import Path
 import nbformat
 import pydantic
 import pytest
+from own_notebooks import PARAMETERS, PROFILES, add, make_workplace, printed, provenance, run  # noqa: F401  (a fixture)
 
 from smapnb import runner
 from smapnb.profile import ProfileError
-
-PARAMETERS = """# %% tags=["parameters"]
-profile = "none"
-overrides = {}
-"""
-PROFILES = Path(__file__).parent.parent / "profiles"
-
-
-@pytest.fixture
-def workplace(tmp_path, monkeypatch):
-    """A working folder with the project's smoke profile and an empty folder of notebooks."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("SMAPNB_RUNS", raising=False)
-    (tmp_path / "profiles").mkdir()
-    (tmp_path / "profiles" / "smoke.yml").write_text((PROFILES / "smoke.yml").read_text())
-    (tmp_path / "notebooks").mkdir()
-    return tmp_path
-
-
-def add(workplace, name, *cells, parameters=PARAMETERS):
-    text = "# %% [markdown]\n# # Title\n\n" + parameters + "".join(f"\n# %%\n{cell}\n" for cell in cells)
-    (workplace / "notebooks" / f"{name}.py").write_text(text)
-
-
-def run(**keywords):
-    return runner.run("smoke", progress=False, **keywords)
-
-
-def printed(path):
-    outputs = [o for c in nbformat.read(path, 4).cells if c.cell_type == "code" for o in c.outputs]
-    return "".join(o.text for o in outputs if o.output_type == "stream" and o.name == "stdout")
-
-
-def provenance(workplace):
-    return json.loads((workplace / "runs" / "smoke" / "provenance.json").read_text())
 
 
 def test_runs_in_order_one_process_each_with_the_parameters(workplace):
@@ -90,7 +56,7 @@ def test_failure_names_the_cell_and_leaves_the_partial_output(workplace):
     assert printed(folder / "02_broken.ipynb") == "before\n"
     assert sorted(p.name for p in folder.iterdir()) == ["01_first.ipynb", "02_broken.ipynb"]
     states = {k: v["status"] for k, v in provenance(workplace)["notebooks"].items()}
-    assert states == {"01_first": "done", "02_broken": "failed"}
+    assert states == {"01_first": "done", "02_broken": "failed", "03_later": "started"}
 
 
 def test_a_dead_kernel_is_a_failure_that_names_the_cell(workplace):
@@ -126,7 +92,7 @@ def test_unknown_profile_keys_and_notebooks_are_errors(workplace):
         runner.run("smoky", progress=False)
     with pytest.raises(runner.RunError, match=r"'07'.*known: 01_first"):
         run(only="07")
-    with pytest.raises(runner.RunError, match="no notebooks"):
+    with pytest.raises(runner.RunError, match=r"no notebooks.*in the folder of the repository"):
         run(notebooks=workplace / "profiles")
     assert not (workplace / "runs").exists()
 
@@ -198,6 +164,9 @@ def test_a_notebook_whose_need_is_not_there_is_left_out(tmp_path, monkeypatch):
     monkeypatch.setenv("SMAPNB_RUNS", str(tmp_path / "runs"))
     (tmp_path / "notebooks").mkdir()
     (tmp_path / "notebooks" / "01_needy.py").write_text(NEEDY, encoding="utf-8")
+    with pytest.raises(runner.RunError, match=r"01_needy needs .*smoke/stations.zarr, which is not there: run 01"):
+        runner.run("smoke", notebooks=tmp_path / "notebooks", profiles=PROFILES, progress=False)
+    (tmp_path / "runs" / "smoke" / "stations.zarr").mkdir()  # as of data that hold no station
     (path,) = runner.run("smoke", notebooks=tmp_path / "notebooks", profiles=PROFILES, progress=False)
     cells = nbformat.read(path, as_version=4).cells
     assert [cell.cell_type for cell in cells] == ["markdown"]
