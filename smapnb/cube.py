@@ -21,7 +21,7 @@ import zarr
 from tqdm import tqdm
 
 import smapnb
-from smapnb import cube_full, cube_store, grid, variables
+from smapnb import cube_full, cube_store, cube_targets, grid, variables
 from smapnb import profile as profiles
 from smapnb.cube_store import (
     BLOCK,
@@ -34,6 +34,7 @@ from smapnb.cube_store import (
     partial_of,
     swap_in,
 )
+from smapnb.folders import files_below
 from smapnb.profile import Data, Profile
 from smapnb.sources import authors_csv, twin
 
@@ -62,28 +63,30 @@ def build(
     -------
     Path
         `path`. The cube appears there only when it is whole. A stopped build leaves ``<path>.partial``: the next one
-        clears it away, or goes on with it if the source is conus.
+        that writes clears it away, or goes on with it if the source is conus.
 
     Raises
     ------
     CubeError
-        The source has no data here, or not for all days asked for; a file of it cannot be read.
+        The source has no data here, or not for all days asked for; a file of it cannot be read; a target without any
+        value in a period of training, evaluation or the one-year test (the cube is there then, for other profiles).
     smapnb.cluster.ClusterError
         No Dask scheduler answers, or its workers die.
     """
     path = Path(path)
     if profile.data.source == "conus":
-        return _build_full(profile, path, data_root, scheduler)
-    folder = _real_folder(profile.data, data_root)
-    identity = _identity(profile.data, folder)
-    if _reusable(path, identity):
-        return path
-    dataset = described(_read(profile.data, folder), {**_provenance(profile), **identity})
-    swap_in(_write(dataset, partial_of(path)), path)
+        _build_full(profile, path, data_root, scheduler)
+    else:
+        folder = _real_folder(profile.data, data_root)
+        identity = _identity(profile.data, folder)
+        if not _reusable(path, identity):
+            dataset = described(_read(profile.data, folder), {**_provenance(profile), **identity})
+            swap_in(_write(dataset, partial_of(path)), path)
+    cube_targets.check(open_cube(path), profile, path)
     return path
 
 
-def _build_full(profile: Profile, path: Path, data_root: str | Path | None, scheduler: str | None) -> Path:
+def _build_full(profile: Profile, path: Path, data_root: str | Path | None, scheduler: str | None) -> None:
     root = Path(data_root) if data_root else profiles.data_root()
     found = cube_full.open_archive(profile, root)
     identity = cube_full.identity(profile, found)
@@ -92,7 +95,6 @@ def _build_full(profile: Profile, path: Path, data_root: str | Path | None, sche
         cube_full.write(profile, found, root, partial, {**_provenance(profile), **identity}, scheduler)
         swap_in(partial, path)
     cube_full.clear(partial)
-    return path
 
 
 def append(
@@ -267,9 +269,15 @@ def _identity(data: Data, folder: Path | None) -> dict[str, str]:
     code = [Path(__file__), Path(cube_store.__file__), Path(variables.__file__)]
     code += sorted(Path(grid.__file__).parent.glob("grid*.py"))
     code += sorted(sources.glob("*twin*.py")) if folder is None else [sources / "authors_csv.py"]
-    for file in code + (sorted(p for p in folder.rglob("*.csv")) if folder else []):
-        digest.update(file.name.encode())
-        digest.update(file.read_bytes())
+    files = {file.name: file for file in code}
+    try:
+        if folder is not None:
+            files |= {str(file.relative_to(folder)): file for file in files_below(folder, "*.csv")}
+        for name, file in files.items():
+            digest.update(name.encode())
+            digest.update(file.read_bytes())
+    except OSError as error:
+        raise CubeError(f"{error.filename}: cannot be read ({error.strerror})") from error
     return {"data_section": json.dumps(data.model_dump(mode="json")), "source_sha256": digest.hexdigest()}
 
 

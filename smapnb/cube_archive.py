@@ -6,9 +6,8 @@ It reads names, sizes and times of change, and opens no file.
 from __future__ import annotations
 
 import hashlib
-import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from pathlib import Path
@@ -17,6 +16,7 @@ import pandas as pd
 
 from smapnb import nldas_grid, places
 from smapnb.cube_store import CubeError
+from smapnb.folders import files_below
 from smapnb.profile import Profile
 from smapnb.sources import nldas
 
@@ -117,11 +117,11 @@ def find(profile: Profile, root: Path, products: Sequence[str]) -> dict[str, Fil
             raise CubeError(f"no folder {due}: {product} is not here; {_how(profile)}{_beside(profile, product, root)}")
         folder = there[0]
         if product == "WISE30sec":
-            files = Files(product, folder, always=tuple(sorted(p for p in folder.rglob("*") if p.is_file())))
+            files = Files(product, folder, always=tuple(files_below(folder)))
         elif product in HOURLY and profile.archive.nldas != "grids":
             files = _series(profile, product, folder)
         else:
-            listed = [Files.listed(product, one, _walk(one)) for one in there]
+            listed = [Files.listed(product, one, _granules(one)) for one in there]
             files = max(listed, key=lambda one: len(one.days(profile.data.start, profile.data.end)))
             _check_days(files, profile)
         found[product] = files
@@ -216,9 +216,8 @@ def _how(profile: Profile) -> str:
     return f"get it by: smapnb fetch get {profile.name} (SMAPNB_DATA names the folder of the data)"
 
 
-def _walk(folder: Path) -> Iterator[Path]:
-    for here, _, names in os.walk(folder):
-        yield from (Path(here) / name for name in names if Path(name).suffix in SUFFIXES)
+def _granules(folder: Path) -> list[Path]:
+    return [path for path in files_below(folder) if path.suffix in SUFFIXES]
 
 
 def _check_hours(files: Files, profile: Profile) -> None:

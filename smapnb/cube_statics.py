@@ -21,6 +21,7 @@ from smapnb import variables
 from smapnb.cube_archive import Files
 from smapnb.cube_pixels import Pixels
 from smapnb.cube_store import CubeError
+from smapnb.folders import files_below
 from smapnb.grid import EaseGrid
 from smapnb.profile import Profile
 from smapnb.sources import smap, wise
@@ -102,7 +103,7 @@ def _soils(folder: Path, pixels: Pixels) -> dict[str, xr.DataArray]:
 def _unpacked(folder: Path, scratch: Path) -> Iterator[Path]:
     """Give the folder itself where the archive lies in it unpacked, else a passing one with the three files in it."""
     archives = sorted(folder.glob(ZIP))
-    if any(folder.rglob(wise.FILES_30SEC["raster"])) or not archives:
+    if files_below(folder, wise.FILES_30SEC["raster"]) or not archives:
         yield folder
         return
     with tempfile.TemporaryDirectory(dir=scratch, prefix="wise-") as passing:

@@ -18,10 +18,12 @@ from pathlib import Path
 
 import numpy as np
 import xarray as xr
+import zarr
 
 import smapnb
 from smapnb import profile as profiles
 from smapnb import stations_dense, variables
+from smapnb.folders import files_below, inventory, put_in_place
 from smapnb.profile import Profile
 from smapnb.sources import twin, uscrn
 
@@ -29,6 +31,7 @@ log = logging.getLogger(__name__)
 
 GROUPS = ("crn", "core", "reference_pixels", "weights", "truth")
 IDENTITY = "identity"
+MARKER = "complete"  # attribute that is written last: what must be there for a store to be whole
 CRN_FOLDER = "uscrn"
 FOLDERS = (CRN_FOLDER, *stations_dense.FOLDERS)
 
@@ -79,8 +82,8 @@ def build(profile: Profile, path: str | Path, data_root: str | Path | None = Non
     xr.Dataset(attrs={IDENTITY: identity}).to_zarr(partial, mode="w", zarr_format=3, consolidated=False)
     for name, dataset in groups.items():
         _write(dataset, partial, name, profile)
-    shutil.rmtree(path, ignore_errors=True)
-    partial.rename(path)
+    zarr.open_group(partial, mode="r+").attrs[MARKER] = inventory(partial)
+    put_in_place(partial, path)
     return path
 
 
@@ -90,11 +93,14 @@ def open_stations(path: str | Path) -> dict[str, xr.Dataset]:
     Raises
     ------
     StationsError
-        No store at `path`.
+        No store at `path`, or not all of it.
     """
     path = Path(path)
     if not (path / "zarr.json").is_file():
         raise StationsError(f"no stations at {path}: notebook 01 writes them")
+    due, there = zarr.open_group(path, mode="r").attrs.get(MARKER), inventory(path)
+    if due != there:
+        raise StationsError(f"{path} is not whole: {due} are due, {there} are there; remove it and run notebook 01")
     found = [name for name in GROUPS if (path / name / "zarr.json").is_file()]
     return {name: _plain_texts(xr.open_zarr(path, group=name, consolidated=False, chunks={})) for name in found}
 
@@ -168,9 +174,10 @@ def _identity(profile: Profile, root: Path | None) -> str:
     package = Path(__file__).parent
     code = [*sorted(package.glob("stations*.py")), *sorted(package.glob("insitu*.py"))]
     code += sorted((package / "sources").glob("*twin*.py" if root is None else "*.py"))
-    folders = [root / name for name in FOLDERS] if root else []
-    for file in code + [p for folder in folders for p in sorted(folder.rglob("*")) if p.is_file()]:
-        digest.update(file.name.encode())
+    files = {file.name: file for file in code}
+    files |= {str(file.relative_to(root)): file for name in FOLDERS if root for file in files_below(root / name)}
+    for name, file in files.items():
+        digest.update(name.encode())
         digest.update(file.read_bytes())
     data = profile.data.model_dump(mode="json") if root is None else {}
     sites = {"core": profile.stations.core_sites, "crn": profile.stations.crn_sites} if root is None else {}

@@ -14,6 +14,7 @@ import pandas as pd
 import xarray as xr
 
 from smapnb import grid, insitu, variables
+from smapnb.folders import files_below
 from smapnb.sources import core_sites, ismn
 
 log = logging.getLogger(__name__)
@@ -38,7 +39,7 @@ def read(root: Path) -> dict[str, xr.Dataset]:
     if (root / CALVAL).is_dir():
         parts.append(_daily(core_sites.open_calval(root / CALVAL)))
     # Network by network: the reader holds all stations at all times and depths of what it is given.
-    networks = sorted(p for p in (root / ISMN).glob("*") if any(p.rglob("*.stm")))
+    networks = sorted(p for p in (root / ISMN).glob("*") if files_below(p, "*.stm"))
     parts += [_daily(ismn.open_archive(network)) for network in networks]
     if not parts:
         return {}
@@ -53,7 +54,7 @@ def provided_weights(folder: Path) -> dict[str, dict[str, float]]:
     found: dict[str, dict[str, float]] = {}
     others = []
     for word in ("refpix", "voronoi"):
-        for path in sorted(folder.rglob(f"{word}_*.txt")):
+        for path in files_below(folder, f"{word}_*.txt"):
             if word == "voronoi":
                 shares = core_sites.read_voronoi(path)
                 pixel = str(shares.name)

@@ -34,9 +34,9 @@ def make_profile(n_days=N_DAYS, targets=("surface", "rootzone"), statics=STATICS
     sections = {
         "data": data | {"archive": {"region": archive.REGION, **settings}},
         "inputs": {"statics": list(statics)},
-        "training": {"start": days[0], "end": days[0]},
+        "training": {"start": days[-1], "end": days[-1], "seq_length": [1]},
         "hindcast": {"start": days[0], "end": days[-1]},
-        "evaluation": {"start": days[1], "end": days[1]},
+        "evaluation": {"start": days[-2], "end": days[-2]},
     }
     return Profile.model_validate({"name": "tiny", "title": "A test", "targets": list(targets), **sections})
 

@@ -19,12 +19,11 @@ from smapnb.sources import authors_csv
 
 
 def make_profile(source: str = "conus412", start="2015-04-01", end="2016-12-31", **data) -> Profile:
-    def last(n: int) -> dict[str, pd.Timestamp]:
-        return {"start": pd.Timestamp(end).date() - pd.Timedelta(days=n), "end": pd.Timestamp(end).date()}
+    def days(first: int, last: int) -> dict:
+        day = pd.Timestamp(start).date()  # the layout's target has values early in its first year
+        return {"start": day + pd.Timedelta(days=first), "end": day + pd.Timedelta(days=last)}
 
-    first = pd.Timestamp(start).date()
-    training = {"start": first, "end": first + pd.Timedelta(days=9)}
-    sections = {"training": training, "hindcast": last(9), "evaluation": last(4)}
+    sections = {"training": {**days(0, 9), "seq_length": [5]}, "hindcast": days(10, 19), "evaluation": days(10, 14)}
     data = {"source": source, "start": start, "end": end, **data}
     return Profile.model_validate({"name": "test", "title": "A test", "data": data, **sections})
 
@@ -112,6 +111,71 @@ def test_is_built_anew_when_the_files_differ(root, path):
     file.write_text("0.7\n-9999\n1\n")
     cube.build(make_profile(), path, root)
     np.testing.assert_array_equal(cube.open_cube(path)["sand"], np.float32([0.7, np.nan, 1]))
+
+
+def test_a_change_behind_a_link_to_a_folder_is_seen(root, path, tmp_path):
+    sample = root / "conus412/CONUSv4f1"
+    sample.rename(tmp_path / "elsewhere")
+    sample.symlink_to(tmp_path / "elsewhere")
+    cube.build(make_profile(), path, root)
+    (sample / "const/Sand.csv").write_text("0.7\n-9999\n1\n")
+    cube.build(make_profile(), path, root)
+    np.testing.assert_array_equal(cube.open_cube(path)["sand"], np.float32([0.7, np.nan, 1]))
+
+
+def test_files_that_change_places_are_seen(root, path):
+    """Their names and contents, without their folders, are what they were."""
+    cube.build(make_profile(), path, root)
+    one, two = (root / f"conus412/CONUSv4f1/{year}/TMP_2_FORA.csv" for year in (2015, 2016))
+    lines = [row.split(",") for row in two.read_text().splitlines()]
+    two.write_text("".join(",".join(["9", *row[1:]]) + "\n" for row in lines))
+    cube.build(make_profile(), path, root)
+    before = cube.open_cube(path).attrs["source_sha256"]
+    first, second = one.read_text(), two.read_text()
+    one.write_text(second)
+    two.write_text(first)
+    assert cube._identity(make_profile().data, root / "conus412")["source_sha256"] != before
+
+
+@pytest.mark.parametrize("kind", ["folder", "link to nothing"])
+def test_what_is_no_file_where_one_is_due_is_named(root, path, kind):
+    file = root / "conus412/CONUSv4f1/2015/TMP_2_FORA.csv"
+    file.unlink()
+    file.mkdir() if kind == "folder" else file.symlink_to(root / "nowhere")
+    with pytest.raises(CubeError, match=r"2015/TMP_2_FORA\.csv"):
+        cube.build(make_profile(), path, root)
+
+
+def test_a_file_that_may_not_be_read_is_named(root, path, monkeypatch):
+    read = Path.read_bytes
+
+    def refused(self):  # an administrator may read everything
+        if self.name == "TMP_2_FORA.csv":
+            raise PermissionError(13, "Permission denied", str(self))
+        return read(self)
+
+    monkeypatch.setattr(Path, "read_bytes", refused)
+    with pytest.raises(CubeError, match=r"2015/TMP_2_FORA\.csv: cannot be read \(Permission denied\)"):
+        cube.build(make_profile(), path, root)
+
+
+@pytest.mark.parametrize("kept", [False, True])
+@pytest.mark.parametrize("section", ["training", "evaluation", "one_year_test.test"])
+def test_a_period_without_any_value_of_the_target_is_named(root, path, kept, section):
+    """The layout's target has no file of 2016; whether the cube is made for this profile or another's is kept."""
+    values = make_profile().model_dump()
+    year = {"start": pd.Timestamp("2016-06-01").date(), "end": pd.Timestamp("2016-06-30").date()}
+    if section == "training":
+        values["training"] |= year
+    elif section == "evaluation":
+        values |= {"evaluation": {**values["evaluation"], **year}, "hindcast": values["hindcast"] | year}
+    else:
+        values["one_year_test"] = {"training": {k: values["training"][k] for k in year}, "test": year}
+    if kept:
+        cube.build(make_profile(), path, root)
+    message = rf"ssm_smap has no value in the period {section}, 2016-06-01\.\.2016-06-30; .*: ssm_smap: 2016"
+    with pytest.raises(CubeError, match=message):
+        cube.build(Profile.model_validate(values), path, root)
 
 
 def test_days_that_the_source_lacks(root, path):
@@ -299,16 +363,16 @@ def test_report_counts(root, path):
 
 
 def test_twin_is_labelled_synthetic(path):
-    profile = make_profile("twin", start="2015-03-01", end="2015-12-31", pixels=4)
+    profile = make_profile("twin", start="2015-04-01", end="2015-12-31", pixels=4)
     cube.build(profile, path)
     made = cube.open_cube(path)
     assert made.attrs["synthetic"] == "true"
     assert "synthetic" in made.attrs["source"]
-    assert dict(made.sizes) == {"time": 306, "pixel": 4, "depth": made.sizes["depth"]}
+    assert dict(made.sizes) == {"time": 275, "pixel": 4, "depth": made.sizes["depth"]}
     assert made["soil_moisture_truth"].dims == ("time", "pixel", "depth")
     assert made["depth"].attrs["positive"] == "down"
-    cube.append(make_profile("twin", start="2015-03-01", end="2016-02-29", pixels=4), path)
-    assert cube.open_cube(path).sizes["time"] == 366
+    cube.append(make_profile("twin", start="2015-04-01", end="2016-02-29", pixels=4), path)
+    assert cube.open_cube(path).sizes["time"] == 335
     np.testing.assert_array_equal(cube.open_cube(path)["sand"], made["sand"])
 
 

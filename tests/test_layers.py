@@ -14,6 +14,7 @@ TABLE: dict[str, set[str]] = {
     "variables": set(),
     "grid": set(),
     "nldas_grid": {"grid"},
+    "folders": set(),
     "metrics": set(),
     "trends": {"rules"},
     "fusion": set(),
@@ -23,13 +24,13 @@ TABLE: dict[str, set[str]] = {
     "profile": {"variables"},
     "plot": {"variables"},
     "claims": {"variables", "tables"},
-    "sources": {"variables", "grid", "nldas_grid"},
+    "sources": {"variables", "folders", "grid", "nldas_grid"},
     # Which cells a profile asks for: what is fetched, and what the cube is made of.
     "places": {"profile", "grid", "nldas_grid", "variables"},
     "fetch": {"profile", "grid", "places"},
-    "cube": {"cluster", "sources", "grid", "nldas_grid", "variables", "profile", "places"},
+    "cube": {"cluster", "sources", "folders", "grid", "nldas_grid", "variables", "profile", "places"},
     # Made like the cube, of what stands in the ground.
-    "stations": {"sources", "grid", "variables", "profile", "insitu", "rules"},
+    "stations": {"sources", "folders", "grid", "variables", "profile", "insitu", "rules"},
     "batch": {"variables", "rules"},
     # The checkpoint is all of training that a hindcast may know, so it has a module of its own.
     "train_checkpoint": {"batch", "lstm", "profile"},

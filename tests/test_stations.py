@@ -81,6 +81,50 @@ def test_real_files_become_groups(data_root, tmp_path):
     assert stations.open_weights(tmp_path / "stations.zarr") is None
 
 
+@pytest.mark.parametrize("damage", [lambda p: shutil.rmtree(p / "core"), lambda p: (p / "crn/lat/c/0").unlink()])
+def test_a_store_that_lost_something_is_not_taken_for_whole(smoke, store, tmp_path, damage):
+    path = shutil.copytree(store, tmp_path / "stations.zarr")
+    due = set(stations.open_stations(path))
+    damage(path)
+    with pytest.raises(stations.StationsError, match=r"stations\.zarr is not whole: \d+ files"):
+        stations.open_stations(path)
+    assert set(stations.open_stations(stations.build(smoke, path))) == due
+    assert [p.name for p in tmp_path.iterdir()] == ["stations.zarr"]
+
+
+def test_a_removal_that_stops_leaves_no_half_of_the_former_store(smoke, store, tmp_path, monkeypatch):
+    path = shutil.copytree(store, tmp_path / "stations.zarr")
+    fewer = smoke.model_copy(update={"stations": smoke.stations.model_copy(update={"crn_sites": 5})})
+
+    def stops(folder, ignore_errors=False):
+        if folder.name == "stations.zarr.old" and folder.exists():
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(shutil, "rmtree", stops)
+    with pytest.raises(KeyboardInterrupt):
+        stations.build(fewer, path)
+    assert stations.open_stations(path)["crn"].sizes["site"] == 5
+
+
+def test_stations_behind_a_link_are_read_and_a_change_of_them_is_seen(data_root, tmp_path):
+    shutil.copytree(data_root / "uscrn", tmp_path / "elsewhere")
+    (tmp_path / "data/uscrn").mkdir(parents=True)
+    name = "CRND0103-2015-TX_Austin_33_NW.txt"
+    for file in (tmp_path / "elsewhere").iterdir():
+        if file.name != name:
+            shutil.copy(file, tmp_path / "data/uscrn")
+            file.unlink()
+    (tmp_path / "data/uscrn/2015").symlink_to(tmp_path / "elsewhere")
+    real, path = profile.load("conus412-quick"), tmp_path / "stations.zarr"
+    groups = stations.open_stations(stations.build(real, path, tmp_path / "data"))
+    assert "23907" in groups["crn"]["site"]  # Austin's number in its file
+    file = tmp_path / "elsewhere" / name
+    file.write_text("".join(file.read_text().splitlines(keepends=True)[:100]))
+    before = (path / "zarr.json").stat().st_mtime_ns
+    stations.build(real, path, tmp_path / "data")
+    assert (path / "zarr.json").stat().st_mtime_ns != before
+
+
 def test_a_folder_without_stations_gives_an_empty_store(tmp_path, caplog):
     (tmp_path / "data").mkdir()
     real = profile.load("conus412-quick")

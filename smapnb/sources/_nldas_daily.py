@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from smapnb.folders import files_below
 from smapnb.sources._nldas_files import Hours, read, stamps_of
 from smapnb.sources._nldas_names import Field, Granule, NldasError, granule_of, keys
 
@@ -119,7 +120,7 @@ def _files(path: str | Path | Iterable[str | Path]) -> Iterator[tuple[Path, bool
     for one in [path] if isinstance(path, str | Path) else path:
         root = Path(one)
         if root.is_dir():
-            yield from ((file, False) for file in sorted(root.rglob("*")) if file.suffix in SUFFIXES and file.is_file())
+            yield from ((file, False) for file in files_below(root) if file.suffix in SUFFIXES)
         elif root.is_file():
             yield root, True
         else:

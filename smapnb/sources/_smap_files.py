@@ -18,6 +18,8 @@ import h5py
 import numpy as np
 import pandas as pd
 
+from smapnb.folders import files_below
+
 log = logging.getLogger(__name__)
 
 Paths = str | Path | Sequence[str | Path]
@@ -143,7 +145,7 @@ def by_stamp(granules: Sequence[Granule]) -> dict[pd.Timestamp, list[Granule]]:
 
 
 def _in_folder(folder: Path, products: Sequence[str]) -> list[Granule]:
-    files = sorted(p for p in folder.rglob("*") if p.suffix in SUFFIXES and p.is_file())
+    files = [p for p in files_below(folder) if p.suffix in SUFFIXES]
     parsed = [(path, parse_name(path.name, path)) for path in files]
     found = [granule for _, granule in parsed if granule is not None and granule.product in products]
     others = [path for path, granule in parsed if granule is None or granule.product not in products]

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from smapnb.folders import files_below
 from smapnb.sources._uscrn_stations import NETWORK, on_trial, read_stations
 from smapnb.sources._uscrn_text import DAILY, UscrnError, first_station, read_table
 
@@ -36,7 +37,7 @@ def daily_files(root: Path, years: Sequence[int] | None) -> tuple[dict[str, list
     """Daily files by station, and the names of those that are no daily file of one station."""
     found: dict[str, list[Path]] = {}
     left_out = []
-    for path in sorted(p for p in root.rglob("*") if p.suffix.lower() in {".txt", ".csv"} and p.is_file()):
+    for path in (p for p in files_below(root) if p.suffix.lower() in {".txt", ".csv"}):
         in_name = YEAR_IN_NAME.match(path.name)
         if in_name and years is not None and int(in_name.group(1)) not in years:
             continue

@@ -28,6 +28,7 @@ import pandas as pd
 import xarray as xr
 
 from smapnb import variables
+from smapnb.folders import files_below
 from smapnb.sources._ismn_text import IsmnError, Sensor, names_of, read_file, variable_of
 
 __all__ = ["FLAGS", "IsmnError", "open_archive", "read_sensor", "read_static_variables"]
@@ -180,7 +181,7 @@ def _sensors(
     root: Path, networks: Collection[str] | None, stations: Collection[str] | None
 ) -> tuple[list[Sensor], int]:
     """Sensors of our variables, of the networks and stations asked for, and the number of files of other variables."""
-    files = sorted(root.rglob("*.stm"))
+    files = files_below(root, "*.stm")
     ours = [path for path in files if variable_of(path) in OURS]
     unnamed = [path for path in files if variable_of(path) is None]
     if unnamed:

@@ -32,6 +32,7 @@ import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
 from smapnb import variables
+from smapnb.folders import files_below
 from smapnb.grid import EaseGrid, area_weights
 from smapnb.sources._wise_tables import OURS, Units, WiseError, read_codes, read_units
 
@@ -240,7 +241,7 @@ def _raster(path: Path) -> Iterator[tuple[Any, str]]:
 def _find(folder: Path, patterns: dict[str, str]) -> dict[str, Path]:
     if not folder.is_dir():
         raise FileNotFoundError(f"no folder {folder}: it must hold the unpacked archive of WISE30sec")
-    found = {what: sorted(folder.rglob(pattern)) for what, pattern in patterns.items()}
+    found = {what: files_below(folder, pattern) for what, pattern in patterns.items()}
     for what, files in found.items():
         if len(files) != 1:
             raise FileNotFoundError(f"{folder}: {len(files)} files {patterns[what]}, one is due: {files}")

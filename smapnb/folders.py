@@ -1,0 +1,72 @@
+"""Folders: the files below one, also behind symbolic links, and a finished one put in the place of another.
+
+It knows nothing of what the files hold.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import NoReturn
+
+
+def files_below(folder: Path, pattern: str = "*") -> list[Path]:
+    """List the files of a folder and of all folders below it, in order; none where there is no such folder.
+
+    Unlike `pathlib.Path.rglob` it goes through symbolic links to folders, as what reads by name does. A folder that is
+    met again, as in a circle of links, is listed once.
+
+    Parameters
+    ----------
+    folder : Path
+    pattern : str
+        What the names of the files match, case and all.
+
+    Raises
+    ------
+    OSError
+        A folder that cannot be read; it is named.
+    """
+    found: list[Path] = []
+    seen: set[str] = set()
+    if not folder.is_dir():
+        return found
+    for here, folders, names in os.walk(folder, onerror=_unreadable, followlinks=True):
+        real = os.path.realpath(here)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders.sort()  # which of two ways to a folder is taken must not depend on the disk
+        found += [Path(here, name) for name in names if fnmatchcase(name, pattern)]
+    return sorted(found)
+
+
+def inventory(folder: Path, leave_out: str | None = None) -> str:
+    """Say how many files and bytes a Zarr group has, without its own attributes.
+
+    Folders whose name starts with `leave_out` do not count.
+    """
+    sizes = []
+    for here, folders, files in os.walk(folder):
+        if Path(here) == folder:
+            folders[:] = [name for name in folders if leave_out is None or not name.startswith(leave_out)]
+            files.remove("zarr.json")  # it holds the attribute that says this
+        sizes += [Path(here, name).stat().st_size for name in files]
+    return f"{len(sizes)} files, {sum(sizes)} bytes"
+
+
+def put_in_place(partial: Path, path: Path) -> None:
+    """Put a finished folder in the place of the one before, so that no half of either is ever found there."""
+    old = path.with_name(f"{path.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if path.exists():
+        path.rename(old)
+    partial.rename(path)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _unreadable(error: OSError) -> NoReturn:
+    raise error
