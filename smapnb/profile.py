@@ -107,6 +107,8 @@ class Profile(Section):
                     f"one_year_test.{label} {period.start}..{period.end} leaves the data period "
                     f"{self.data.start}..{self.data.end}"
                 )
+        if test:
+            self.training.fits_into(test.training)
         if self.evaluation.start < self.hindcast.start or self.evaluation.end > self.hindcast.end:
             raise ValueError(
                 f"evaluation {self.evaluation.start}..{self.evaluation.end} leaves the hindcast "
@@ -215,11 +217,13 @@ def set_dotted(values: dict[str, Any], dotted: str, value: Any) -> None:
 
 def parse_assignments(assignments: list[str]) -> dict[str, str]:
     """Turn ``["training.epochs=5"]`` into ``{"training.epochs": "5"}``."""
-    pairs = {}
+    pairs: dict[str, str] = {}
     for assignment in assignments:
         key, sign, value = assignment.partition("=")
         if not sign or not key:
             raise ProfileError(f"-p {assignment}: write it as section.key=value")
+        if key.strip() in pairs:
+            raise ProfileError(f"-p {assignment}: {key.strip()} is given twice, before as {pairs[key.strip()]!r}")
         pairs[key.strip()] = value
     return pairs
 

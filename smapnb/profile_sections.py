@@ -25,6 +25,8 @@ Quantity = Literal["surface", "rootzone"]
 Gate = Literal["x", "h", "g"]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[int, Field(gt=0, strict=True)]  # strict: true is no number
+Seed = Annotated[int, Field(ge=0, lt=2**62, strict=True)]  # with the number of a member added it fits 64 bits
+Month = Annotated[str, Field(pattern=r"^\d{4}-(0[1-9]|1[0-2])$")]
 
 
 def _three_digits(version: Any) -> Any:
@@ -37,17 +39,27 @@ def _three_digits(version: Any) -> Any:
 Version = Annotated[str, BeforeValidator(_three_digits)]
 
 
+def _written_as_a_day(value: Any) -> Any:
+    if not isinstance(value, date) and not (isinstance(value, str) and re.match(r"\d{4}-\d{2}-\d{2}", value)):
+        # pydantic takes numbers for seconds since 1970: 20150401 is a day in August of that year.
+        raise ValueError(f"write a day as 2015-04-01, not as {value!r}")
+    return value
+
+
+Day = Annotated[date, BeforeValidator(_written_as_a_day)]
+
+
 class Section(BaseModel):
     """Keys with values; a key that it does not know is an error."""
 
-    model_config = ConfigDict(extra="forbid", validate_default=True)
+    model_config = ConfigDict(extra="forbid", validate_default=True, allow_inf_nan=False)
 
 
 class Period(Section):
     """First and last day, both inclusive."""
 
-    start: date
-    end: date
+    start: Day
+    end: Day
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -120,7 +132,7 @@ class Data(Period):
 
     source: Literal["twin", "conus412", "conus"]
     pixels: Positive | None = Field(None, description="at most so many pixels (evenly taken); none: all")
-    twin_seed: Annotated[int, Field(ge=0)] = Field(2019, description="seed of the simulation experiment")
+    twin_seed: Seed = Field(2019, description="seed of the simulation experiment")
     archive: Archive | None = Field(None, description="of the source conus only")
 
     @model_validator(mode="after")
@@ -165,7 +177,7 @@ class Validation(Section):
     """What the training holds back from itself: pixels and months of the training period, never the test period."""
 
     pixel_fraction: Fraction = 0.1
-    months: list[str] = Field(default=[], description="held-back months, as 2015-08")
+    months: list[Month] = Field(default=[], description="held-back months, as 2015-08")
     every: Positive = Field(default=1, description="score every so many epochs")
     patience: Positive | None = Field(default=None, description="stop after so many scores without a better one")
 
@@ -174,7 +186,7 @@ class Training(Period):
     """The LSTM and how it is trained. Reference: Fang, Pan & Shen (2019), section II-B, and their scripts."""
 
     members: Positive = 1
-    seed: Annotated[int, Field(ge=0)] = Field(0, description="member m draws from seed + m")
+    seed: Seed = Field(0, description="member m draws from seed + m")
     hidden_size: Positive = 256
     dropout: Fraction = 0.5
     dropout_on: list[Gate] = ["x", "h", "g"]
@@ -194,6 +206,26 @@ class Training(Period):
     device: str = Field("auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$", description="auto, cpu, cuda, cuda:1, mps")
     mixed_precision: bool = False
     validation: Validation = Validation()
+
+    @model_validator(mode="after")
+    def _fits_itself(self) -> Self:
+        self.fits_into(self)
+        return self
+
+    def fits_into(self, period: Period) -> None:
+        """Refuse a period that is shorter than an instance, warm-up and scored days together, or lacks a month."""
+        days, longest = (period.end - period.start).days + 1, max(self.seq_length[: self.members])
+        if self.warmup + longest > days:
+            raise ValueError(
+                f"an instance of {self.warmup} + {longest} days (warmup and seq_length) does not fit into the {days} "
+                f"training days {period.start}..{period.end}"
+            )
+        first, last = f"{period.start:%Y-%m}", f"{period.end:%Y-%m}"
+        outside = [month for month in self.validation.months if not first <= month <= last]
+        if outside:
+            raise ValueError(
+                f"validation.months {outside} lie outside the training period {period.start}..{period.end}"
+            )
 
 
 class Hindcast(Period):

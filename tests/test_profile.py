@@ -70,11 +70,49 @@ def test_unknown_keys_are_named(key, value):
         ({"inputs__statics": "[ssm_smap]"}, r"unknown static inputs \['ssm_smap'\]"),
         ({"data__pixels": "0"}, "pixels"),
         ({"data__start": "soon"}, "start"),
+        ({"training__start": "0"}, "training.start\n.* write a day as 2015-04-01, not as 0 "),
+        ({"training__start": "20150401"}, "training.start\n.* write a day as 2015-04-01, not as 20150401 "),
+        ({"training__start": "'2015'"}, "training.start\n.* write a day as 2015-04-01, not as '2015' "),
+        ({"evaluation__end": "2018.5"}, "evaluation.end\n.* write a day as 2015-04-01, not as 2018.5 "),
+        ({"training__seed": str(2**62)}, "training.seed"),
+        ({"data__twin_seed": str(2**63)}, "data.twin_seed"),
+        ({"training__learning_rate": ".inf"}, "training.learning_rate\n.*finite"),
+        ({"training__forcing_noise": ".inf"}, "training.forcing_noise\n.*finite"),
+        ({"training__weight_decay": ".nan"}, "training.weight_decay\n.*finite"),
+        ({"training__validation__months": "[2015-8]"}, "training.validation.months.0"),
+        ({"training__validation__months": "[2015-13]"}, "training.validation.months.0"),
+        ({"training__validation__months": "[201508]"}, "training.validation.months.0"),
+        ({"training__validation__months": "[2015-04, 2015-03]"}, r"months \['2015-03'\] lie outside .*2015-04-01\.\."),
+        ({"training__seq_length": "[1096]", "training__warmup": 1}, "1 \\+ 1096 days .* into the 1096 training days"),
+        ({"training__seq_length": "[366]"}, r"0 \+ 366 days .* into the 365 training days 2017-04-01\.\.2018-03-31"),
     ],
 )
 def test_values_that_do_not_fit(overrides, message):
     with pytest.raises(ValidationError, match=message):
         load(**overrides)
+
+
+def test_values_that_just_fit():
+    """1096 days from 1 April 2015 to 31 March 2018; a second member's instances do not count where there is but one."""
+    whole = {"training__seq_length": "[1090, 2000]", "training__warmup": 6, "one_year_test": "null"}
+    assert load(**whole).training.warmup == 6
+    with pytest.raises(ValidationError, match=r"6 \+ 2000 days"):
+        load(**whole, training__members=2)
+    months = {"training__validation__months": "[2015-04, 2018-03]"}
+    with pytest.raises(ValidationError, match=r"\['2015-04'\] lie outside the training period 2017-04-01"):
+        load(**months)  # of the one-year test
+    assert load(**months, one_year_test="null").training.validation.months[1] == "2018-03"
+    assert load(training__seed=2**62 - 1).training.seed + 1 < 2**63
+
+
+def test_an_edge_of_a_region_that_is_no_number():
+    with pytest.raises(ValidationError, match=r"data\.archive\.region\.3\n.*finite"):
+        load("conus", data__archive__region=[-100, -97, 33, float("nan")])
+
+
+def test_a_key_given_twice_is_named():
+    with pytest.raises(ProfileError, match=r"-p training\.epochs=6: training\.epochs is given twice, before as '5'"):
+        profile.parse_assignments(["training.epochs=5", "training.seed=1", "training.epochs=6"])
 
 
 def test_overrides_are_read_as_yaml():
