@@ -158,6 +158,14 @@ def test_fields_are_counted_cell_by_cell(tmp_path):
     assert series.attrs["n_out_of_range_masked"] == 1
 
 
+@pytest.mark.parametrize("time", ["020000", "013001", "000000"])
+def test_a_field_at_none_of_the_eight_times_is_refused(tmp_path, time):
+    write_l4(tmp_path, "20150401T013000", {}, window=WINDOW)
+    write_l4(tmp_path, f"20150401T{time}", {}, window=WINDOW)
+    with pytest.raises(smap.SmapError, match=rf"gph_20150401T{time}_\w+\.h5: its name tells .* 01:30, 04:30, "):
+        smap.open_l4(tmp_path)
+
+
 def test_the_day_is_the_utc_day_of_the_stamp(tmp_path):
     write_day(tmp_path, "20151231", {7: field(0.1)})
     write_day(tmp_path, "20160101", {0: field(0.3)})

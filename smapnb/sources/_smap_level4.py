@@ -43,6 +43,8 @@ SUFFIX = {"SPL4SMGP": "", "SPL4SMAU": "_analysis"}
 QUANTITIES = {"rootzone": ("rzsm_smap", "sm_rootzone"), "surface": ("ssm_smap_l4", "sm_surface")}
 LONG_NAMES = {"ssm_smap_l4": "SMAP level 4 surface soil moisture, 0-5 cm"}
 FIELDS_A_DAY = 8
+# Middles of the means of SPL4SMGP: 01:30, 04:30, ..., 22:30.
+FIRST_FIELD, FIELD_STEP = pd.Timedelta("90min"), pd.Timedelta("3h")
 MIN_FIELDS = 6
 # Peak memory is twice the result: the check against the table takes as much again for a moment.
 MAX_BYTES = 1024**3
@@ -97,6 +99,7 @@ def open_l4(
     groups = by_stamp(list_granules(path, ("SPL4SMGP", "SPL4SMAU")))
     groups, days = _span(groups, start, end)
     product = next(iter(groups.values()))[0].product
+    _check_stamps(groups)
     placement = first_placement(groups, damaged)
     chosen, n_left_out = covered(choose_cells(9, region, cells), placement, cells is not None, groups)
     steps = days if daily else pd.DatetimeIndex(sorted(groups)).as_unit("ns")
@@ -280,6 +283,15 @@ def _fill(
         mean = np.divide(total[name], count[name], out=np.full(n, np.nan), where=enough)
         out[name][place] = mean
     return n_read
+
+
+def _check_stamps(groups: dict[pd.Timestamp, list[Granule]]) -> None:
+    """Refuse a mean of three hours whose name tells another time than the eight of a day: it would count as a ninth."""
+    for stamp, (granule, *_) in groups.items():
+        if granule.product == "SPL4SMGP" and (stamp - stamp.normalize() - FIRST_FIELD) % FIELD_STEP:
+            raise SmapError(
+                f"{granule.path}: its name tells {stamp:%H:%M:%S}; fields of SPL4SMGP are of 01:30, 04:30, ... 22:30"
+            )
 
 
 def _check_time(file: h5py.File, granule: Granule) -> None:
