@@ -535,11 +535,12 @@ def test_a_deadline_stops(server, tmp_path):
 
 
 CLIENT = """
-import sys
+import signal, sys
 from pathlib import Path
 from smapnb.fetch_errors import FetchError
 from smapnb.fetch_job import Job
 from smapnb.fetch_many import fetch_many
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which what runs in a shell's background ignores
 root, *urls = sys.argv[1:]
 try:
     fetch_many([Job(url, f"{n}.h5", kind="hdf5") for n, url in enumerate(urls)], Path(root), parallel=2)

@@ -14,10 +14,18 @@ from own_notebooks import add, make_workplace, printed, provenance, run  # noqa:
 
 from smapnb import runner
 
+# What a shell runs in its background ignores Ctrl-C, tests among it, and so do their children unless told.
+COMMAND = """
+import signal
+from smapnb.cli import app
+signal.signal(signal.SIGINT, signal.default_int_handler)
+app()
+"""
+
 
 def stop(workplace, how):
     """Start a run in a process of its own and send it a signal once its notebook says so; both streams and the code."""
-    command = [sys.executable, "-c", "from smapnb.cli import app; app()", "run", "smoke"]
+    command = [sys.executable, "-c", COMMAND, "run", "smoke"]
     process = subprocess.Popen(command, cwd=workplace, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     end = time.monotonic() + 60
     while not (workplace / "begun").exists() and process.poll() is None and time.monotonic() < end:
