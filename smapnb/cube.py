@@ -7,7 +7,6 @@ scales no value. What the agencies' files at full size need beyond that stands i
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from collections.abc import Mapping
@@ -34,7 +33,7 @@ from smapnb.cube_store import (
     partial_of,
     swap_in,
 )
-from smapnb.folders import files_below
+from smapnb.folders import files_below, sha256
 from smapnb.profile import Data, Profile
 from smapnb.sources import authors_csv, twin
 
@@ -264,7 +263,6 @@ def _folder_year(day: date) -> int:
 
 def _identity(data: Data, folder: Path | None) -> dict[str, str]:
     """Name what a cube is made of: the data section, the source's files, and the code that reads them."""
-    digest = hashlib.sha256()
     sources = Path(authors_csv.__file__).parent
     code = [Path(__file__), Path(cube_store.__file__), Path(variables.__file__)]
     code += sorted(Path(grid.__file__).parent.glob("grid*.py"))
@@ -273,12 +271,10 @@ def _identity(data: Data, folder: Path | None) -> dict[str, str]:
     try:
         if folder is not None:
             files |= {str(file.relative_to(folder)): file for file in files_below(folder, "*.csv")}
-        for name, file in files.items():
-            digest.update(name.encode())
-            digest.update(file.read_bytes())
+        digest = sha256(files)
     except OSError as error:
         raise CubeError(f"{error.filename}: cannot be read ({error.strerror})") from error
-    return {"data_section": json.dumps(data.model_dump(mode="json")), "source_sha256": digest.hexdigest()}
+    return {"data_section": json.dumps(data.model_dump(mode="json")), "source_sha256": digest}
 
 
 def _provenance(profile: Profile) -> dict[str, str]:

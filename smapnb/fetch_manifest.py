@@ -7,20 +7,13 @@ holds no credential: addresses come from `fetch_errors.shown`.
 from __future__ import annotations
 
 import json
-import logging
 import os
 import threading
 from pathlib import Path
 from typing import Any
 
+from smapnb import folders
 from smapnb.fetch_errors import Busy, ForeignFile
-
-try:
-    import fcntl
-except ImportError:  # no advisory locks on this system; two processes at once are then the user's care
-    fcntl = None  # type: ignore[assignment]
-
-log = logging.getLogger(__name__)
 
 NAME = "fetch-manifest.json"
 JOURNAL = "fetch-manifest.journal"
@@ -52,15 +45,10 @@ class Manifest:
         root.mkdir(parents=True, exist_ok=True)
 
     def __enter__(self) -> Manifest:
-        self._lock = (self.root / LOCK).open("a")
-        if fcntl is not None:
-            try:
-                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                self._lock.close()
-                raise Busy(f"{self.root}: another smapnb fetch is at work here; wait for it, or stop it") from None
-            except OSError as error:  # disks of clusters often have no locks
-                log.warning("%s: no locks on this disk (%s); let no other smapnb fetch work here", self.root, error)
+        try:
+            self._lock = folders.lock(self.root / LOCK)
+        except BlockingIOError:
+            raise Busy(f"{self.root}: another smapnb fetch is at work here; wait for it, or stop it") from None
         try:
             self.entries = read(self.root)
             self.fold()

@@ -1,15 +1,25 @@
-"""Folders: the files below one, also behind symbolic links, and a finished one put in the place of another.
+"""Folders: the files below one, also behind symbolic links, a finished one put in the place of another, and locks.
 
 It knows nothing of what the files hold.
 """
 
 from __future__ import annotations
 
+import hashlib
+import logging
 import os
 import shutil
+from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, TextIO
+
+try:
+    import fcntl
+except ImportError:  # no advisory locks on this system; two processes at once are then the user's care
+    fcntl = None  # type: ignore[assignment]
+
+log = logging.getLogger(__name__)
 
 
 def files_below(folder: Path, pattern: str = "*") -> list[Path]:
@@ -44,6 +54,15 @@ def files_below(folder: Path, pattern: str = "*") -> list[Path]:
     return sorted(found)
 
 
+def sha256(files: Mapping[str, Path]) -> str:
+    """Digest of names and contents, in the order given."""
+    digest = hashlib.sha256()
+    for name, file in files.items():
+        digest.update(name.encode())
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
 def inventory(folder: Path, leave_out: str | None = None) -> str:
     """Say how many files and bytes a Zarr group has, without its own attributes.
 
@@ -66,6 +85,27 @@ def put_in_place(partial: Path, path: Path) -> None:
         path.rename(old)
     partial.rename(path)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def lock(path: Path) -> TextIO:
+    """Hold a lock file until it is closed; a lock goes with its process, also when that is killed.
+
+    Raises
+    ------
+    BlockingIOError
+        Another process holds it.
+    """
+    held = path.open("a")
+    if fcntl is None:
+        return held
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        held.close()
+        raise
+    except OSError as error:  # disks of clusters often have no locks
+        log.warning("%s: no locks on this disk (%s); let nothing else of smapnb work in its folder", path, error)
+    return held
 
 
 def _unreadable(error: OSError) -> NoReturn:

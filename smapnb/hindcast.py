@@ -124,10 +124,8 @@ def _job(cube: xr.Dataset, profile: Run, folder: Path, path: Path) -> tuple[Job,
     settings = profile.hindcast
     checkpoints = {quantity: Checkpoint.load(folder / quantity / CHECKPOINT) for quantity in profile.targets}
     days, first_kept = _days(cube, settings)
-    if "data_section" in cube.attrs and (differing := profile.data.differing(cube.attrs["data_section"])):
-        raise HindcastError(
-            f"the cube was made with other settings than the profile's ({', '.join(differing)}): build it anew"
-        )
+    if misfit := profile.data.misfit(cube.attrs.get("data_section")):
+        raise HindcastError(misfit)
     for quantity, checkpoint in checkpoints.items():
         lacking = [n for n in [*checkpoint.forcing, *checkpoint.statics] if n not in cube]
         if lacking:

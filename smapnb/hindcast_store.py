@@ -20,6 +20,7 @@ import xarray as xr
 import zarr
 
 from smapnb import variables
+from smapnb.folders import put_in_place
 from smapnb.hindcast_block import Job, block_dataset
 from smapnb.train_checkpoint import Checkpoint
 
@@ -82,14 +83,10 @@ def write_progress(part: Path, identity: str, done: Done) -> None:
 
 def finish(path: Path, identity: str, done: Done) -> None:
     """Count what cannot be, move the store into place, and remove the one before."""
-    part, old = part_of(path, identity), path.with_name(f".{path.name}.old")
+    part = part_of(path, identity)
     _report(part, identity, done)
-    shutil.rmtree(old, ignore_errors=True)
-    if path.exists():
-        path.replace(old)
-    part.replace(path)
+    put_in_place(part, path)
     _progress(part).unlink()
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def _progress(part: Path) -> Path:

@@ -100,13 +100,17 @@ def matched_days(sim: ArrayLike, obs: ArrayLike) -> tuple[Floats, Floats, NDArra
 
 def _refuse_other_labels(sim: ArrayLike, obs: ArrayLike) -> None:
     """Arrays are paired by position; labels that say otherwise must not be passed over."""
-    differ = isinstance(sim, pd.Series) and isinstance(obs, pd.Series) and not sim.index.equals(obs.index)
+    differing = []
+    if isinstance(sim, pd.Series) and isinstance(obs, pd.Series) and not sim.index.equals(obs.index):
+        differing = ["index"]
     if isinstance(sim, xr.DataArray) and isinstance(obs, xr.DataArray):
         shared = [dim for dim in sim.indexes if dim in obs.indexes]
-        differ = any(not sim.indexes[dim].equals(obs.indexes[dim]) for dim in shared)
-        differ |= set(sim.dims) == set(obs.dims) and sim.dims != obs.dims
-    if differ:
-        raise ValueError("sim and obs differ in labels or their order: align them first, or take metrics.evaluate")
+        differing = [str(dim) for dim in shared if not sim.indexes[dim].equals(obs.indexes[dim])]
+        if set(sim.dims) == set(obs.dims) and sim.dims != obs.dims:
+            differing = [f"dimensions {sim.dims} and {obs.dims}"]
+    if differing:
+        where = ", ".join(differing)
+        raise ValueError(f"sim and obs differ in labels or their order ({where}): align them, or take metrics.evaluate")
 
 
 def _with_gaps(values: ArrayLike) -> Floats:

@@ -145,10 +145,18 @@ class Data(Period):
             raise ValueError("series are fetched for every pixel that is asked for: name sites instead of pixels")
         return self
 
-    def differing(self, made_of: str) -> list[str]:
-        """Keys in which a cube's attribute ``data_section`` (JSON) says another thing; how many days it has is free."""
+    def misfit(self, made_of: str | None) -> str:
+        """Say why a cube is not of these data, by its attribute ``data_section`` (JSON); how many days it has is free.
+
+        Empty where it is of them, or does not say.
+        """
+        if made_of is None:
+            return ""
         theirs, ours = (one.model_dump(mode="json") for one in (type(self).model_validate_json(made_of), self))
-        return [f"data.{key}" for key in ours if key not in ("start", "end") and ours[key] != theirs.get(key)]
+        differing = [f"data.{key}" for key in ours if key not in ("start", "end") and ours[key] != theirs.get(key)]
+        if not differing:
+            return ""
+        return f"the cube was made with other settings than the profile's ({', '.join(differing)}): build it anew"
 
     @model_serializer(mode="wrap")
     def _without_absent(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:

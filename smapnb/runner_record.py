@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import os
 import platform
 import subprocess
@@ -18,14 +17,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from smapnb import folders
 from smapnb.profile import Profile
-
-try:
-    import fcntl
-except ImportError:  # no advisory locks on this system; two runs of a name at once are then the user's care
-    fcntl = None  # type: ignore[assignment]
-
-log = logging.getLogger(__name__)
 
 NAME = "provenance.json"
 LOCK = ".lock-run"
@@ -41,7 +34,7 @@ class RunError(RuntimeError):
 
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
-    """Hold the lock of a run's folder, which is made if absent; a lock goes with its process, also when that is killed.
+    """Hold the lock of a run's folder, which is made if absent.
 
     Raises
     ------
@@ -49,16 +42,13 @@ def alone(folder: Path) -> Iterator[None]:
         Another process holds it.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / LOCK).open("a") as lock:
-        if fcntl is not None:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise RunError(
-                    f"another smapnb run works in {folder}: wait for it, stop it, or give this one a name (-p name=...)"
-                ) from None
-            except OSError as error:  # disks of clusters often have no locks
-                log.warning("%s: no locks on this disk (%s); let no other smapnb run work here", folder, error)
+    try:
+        held = folders.lock(folder / LOCK)
+    except BlockingIOError:
+        raise RunError(
+            f"another smapnb run works in {folder}: wait for it, stop it, or give this one a name (-p name=...)"
+        ) from None
+    with held:
         yield
 
 

@@ -9,7 +9,6 @@ never found under its name.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import shutil
@@ -23,7 +22,7 @@ import zarr
 import smapnb
 from smapnb import profile as profiles
 from smapnb import stations_dense, variables
-from smapnb.folders import files_below, inventory, put_in_place
+from smapnb.folders import files_below, inventory, put_in_place, sha256
 from smapnb.profile import Profile
 from smapnb.sources import twin, uscrn
 
@@ -170,18 +169,14 @@ def _write(dataset: xr.Dataset, partial: Path, group: str, profile: Profile) -> 
 
 def _identity(profile: Profile, root: Path | None) -> str:
     """Name what a store is made of: sections of the profile, files of the source, and the code that reads them."""
-    digest = hashlib.sha256()
     package = Path(__file__).parent
     code = [*sorted(package.glob("stations*.py")), *sorted(package.glob("insitu*.py"))]
     code += sorted((package / "sources").glob("*twin*.py" if root is None else "*.py"))
     files = {file.name: file for file in code}
     files |= {str(file.relative_to(root)): file for name in FOLDERS if root for file in files_below(root / name)}
-    for name, file in files.items():
-        digest.update(name.encode())
-        digest.update(file.read_bytes())
     data = profile.data.model_dump(mode="json") if root is None else {}
     sites = {"core": profile.stations.core_sites, "crn": profile.stations.crn_sites} if root is None else {}
-    return json.dumps({"data": data, "stations": sites, "sha256": digest.hexdigest()})
+    return json.dumps({"data": data, "stations": sites, "sha256": sha256(files)})
 
 
 def _is_from(path: Path, identity: str) -> bool:

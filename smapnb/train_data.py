@@ -75,11 +75,8 @@ def _extremes(array: xr.DataArray) -> tuple[float, float]:
 
 def _part_of(cube: xr.Dataset, profile: Profile, quantity: Quantity, names: list[str]) -> xr.Dataset:
     """Variables, pixels and days of the cube that belong to this training, not read yet where they lie on disk."""
-    # The network will bear the profile's name.
-    if "data_section" in cube.attrs and (differing := profile.data.differing(cube.attrs["data_section"])):
-        raise TrainingError(
-            f"the cube was made with other settings than the profile's ({', '.join(differing)}): build it anew"
-        )
+    if misfit := profile.data.misfit(cube.attrs.get("data_section")):  # the network will bear the profile's name
+        raise TrainingError(misfit)
     lacking = [name for name in names if name not in cube]
     if lacking:
         raise TrainingError(

@@ -35,7 +35,7 @@ from misbehaving_server import (  # noqa: F401 (fixtures)
     trickle,
 )
 
-from smapnb import fetch_download, fetch_errors, fetch_manifest, fetch_many
+from smapnb import fetch_download, fetch_errors, fetch_manifest, fetch_many, folders
 from smapnb.fetch_errors import shown
 from smapnb.fetch_job import Job, Settings
 
@@ -597,7 +597,7 @@ def test_a_disk_without_locks_takes_files(server, tmp_path, monkeypatch, caplog,
     def flock(*_):
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(fetch_manifest.fcntl, "flock", flock)
+    monkeypatch.setattr(folders.fcntl, "flock", flock)
     assert fetch(Job(server.put("/a.h5", BODY), "a.h5", kind="hdf5"), tmp_path).fetched == 1
     assert "no locks on this disk" in caplog.text
 

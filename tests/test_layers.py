@@ -27,7 +27,7 @@ TABLE: dict[str, set[str]] = {
     "sources": {"variables", "folders", "grid", "nldas_grid"},
     # Which cells a profile asks for: what is fetched, and what the cube is made of.
     "places": {"profile", "grid", "nldas_grid", "variables"},
-    "fetch": {"profile", "grid", "places"},
+    "fetch": {"folders", "profile", "grid", "places"},
     "cube": {"cluster", "sources", "folders", "grid", "nldas_grid", "variables", "profile", "places"},
     # Made like the cube, of what stands in the ground.
     "stations": {"sources", "folders", "grid", "variables", "profile", "insitu", "rules"},
@@ -36,11 +36,11 @@ TABLE: dict[str, set[str]] = {
     "train_checkpoint": {"batch", "lstm", "profile"},
     "train": {"batch", "lstm", "profile", "train_checkpoint", "variables"},
     "cluster": set(),
-    "hindcast": {"batch", "cluster", "lstm", "train_checkpoint", "variables"},
+    "hindcast": {"batch", "cluster", "folders", "lstm", "train_checkpoint", "variables"},
     "insitu": {"grid", "rules", "variables"},
     # Products against site series: collocation, periods, scores, differences.
     "comparison": {"metrics", "fusion", "rules", "variables"},
-    "runner": {"profile"},
+    "runner": {"folders", "profile"},
 }
 TABLE["cli"] = {*TABLE}
 TABLE["__main__"] = {"cli"}

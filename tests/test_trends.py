@@ -615,6 +615,7 @@ def test_absent_days_are_gaps(method, share):
 
 def test_stamps_without_regular_steps_are_months_by_what_the_fullest_has():
     hours = np.cumsum(np.random.default_rng(0).uniform(30, 90, 2000))
+    hours[1] = hours[0] + 0.5  # were this the step, no month would be half full
     stamps = pd.Timestamp("2001-01-01") + pd.to_timedelta(hours, unit="h").floor("s")
     assert mann_kendall(soil(2000), stamps, "seasonal").n > 100
 
