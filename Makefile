@@ -27,7 +27,7 @@ book-sphinx: setup
 test: setup
 	$(BIN)/python tests/browser.py
 	@echo "left out: a week of the agencies' files at true size, some minutes; make test-full-size"
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --dist loadfile --no-loadscope-reorder -rs --durations=15 -m "not full_size"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --dist loadfile --no-loadscope-reorder --max-worker-restart=0 -rs --durations=15 -m "not full_size"
 
 test-full-size: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m full_size --durations=6

@@ -6,6 +6,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -153,14 +155,20 @@ with joined() as ranks:
 """
 
 
-def start_torchrun(*arguments: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
+@contextmanager
+def torchrun(*arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """Two processes of a script or module, which the end of the block ends, however it is reached."""
+    with subprocess.Popen(
         [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", *arguments],
         env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([str(HERE), str(HERE.parent)])},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-    )
+    ) as running:
+        try:
+            yield running
+        finally:
+            running.terminate()  # torchrun then ends its workers; nothing where it has ended
 
 
 @pytest.fixture(scope="module")
@@ -174,7 +182,7 @@ def by_two(cube, tmp_path_factory):
     folder = tmp_path_factory.mktemp("ranks")
     stop_after_one_epoch(cube, folder / "begun alone")
     (folder / "script.py").write_text(SCRIPT)
-    with start_torchrun(str(folder / "script.py"), str(folder), json.dumps(SETTINGS)) as running:
+    with torchrun(str(folder / "script.py"), str(folder), json.dumps(SETTINGS)) as running:
         _, errors = running.communicate(timeout=120)
     assert running.returncode == 0, errors
     return folder
@@ -285,7 +293,7 @@ def test_a_killed_process_of_the_command_ends_all_and_the_same_command_goes_on(t
     path.write_text(PROFILE)
     build(load(path), tmp_path / "few" / "cube.zarr")
     command = ["train", str(path), "--only", "rootzone"]
-    with start_torchrun("-m", "smapnb", *command) as running:
+    with torchrun("-m", "smapnb", *command) as running:
         deadline = time.monotonic() + 120
         while not (folder / STATE).exists() and running.poll() is None and time.monotonic() < deadline:
             time.sleep(0.01)
