@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from benchmarks.ablations import PASSES, SHORT, changed, measure
+from benchmarks.ablations import PASSES, QUICK, changed, measure
 from benchmarks.common import write
 from smapnb import cube, train
 from smapnb.profile import data_root, load
@@ -22,7 +22,7 @@ EPOCHS = (3, 6, 12)
 
 def rows(folder: Path) -> list[dict]:
     """One row a length of training: epochs, seconds of training alone, scores."""
-    profile = load(SHORT)
+    profile = load(QUICK)
     data = cube.open_cube(cube.build(profile, folder / "cube.zarr", data_root()))
     found = []
     for epochs in EPOCHS:
@@ -51,7 +51,7 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         found = rows(Path(folder))
-    title = f"Training of {SHORT} for fewer epochs, scored on its test year, {torch.get_num_threads()} threads"
+    title = f"Training of {QUICK} for fewer epochs, scored on its test year, {torch.get_num_threads()} threads"
     write(found, title, options.out, "learning")
 
 
