@@ -86,7 +86,10 @@ def execute(names: dict[str, str]) -> None:
     finally:
         for process, _ in running.values():
             process.terminate()
-            process.wait()
+            try:
+                process.wait(timeout=30)
+            except subprocess.TimeoutExpired:
+                process.kill()
 
 
 def _start(asked: str, log: Path | None, environment: dict[str, str]) -> subprocess.Popen[bytes]:

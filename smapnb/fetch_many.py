@@ -204,7 +204,7 @@ class _Works:
         self.new_session, self.outcome = new_session, outcome
         self.stop = threading.Event()
         self.todo: queue.SimpleQueue[Job] = queue.SimpleQueue()
-        self.done: queue.SimpleQueue[FetchError | Exception | None] = queue.SimpleQueue()
+        self.done: queue.SimpleQueue[FetchError | BaseException | None] = queue.SimpleQueue()
         self.guard = threading.Lock()
 
     def run(
@@ -263,7 +263,7 @@ class _Works:
                     return
                 session = session or self.new_session()
                 self.done.put(self._one(job, session))
-        except Exception as error:  # shown by the thread that collects; a silent thread would hang the call
+        except BaseException as error:  # shown by the thread that collects; a silent thread would hang the call
             self.done.put(error)
         finally:
             if session is not None:

@@ -1,6 +1,8 @@
 """Fixtures that several test modules share."""
 
 import os
+import signal
+from collections.abc import Generator
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -15,6 +17,28 @@ from smapnb.sources import authors_csv
 if not os.environ.get("CI"):  # there Hypothesis takes a profile of its own, which has no deadline either
     hypothesis.settings.register_profile("patient", deadline=None)  # a busy machine is no error of a test
     hypothesis.settings.load_profile("patient")
+
+PATIENCE = 600  # s; the slowest test takes under 3 minutes on 2 cores
+
+
+class Late(BaseException):
+    """A test waits for what does not come. No Exception: Hypothesis would look for a smaller example that hangs."""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Raise where a test hangs, as calls of a browser have no limit; compiled code is left to pytest's faulthandler."""
+
+    def late(*_: object) -> None:
+        raise Late(f"{item.nodeid}: over {PATIENCE} s")
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.setitimer(signal.ITIMER_REAL, PATIENCE, 60)  # once more each minute, for an end that hangs as well
+    try:
+        return (yield)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 @pytest.fixture(scope="session")

@@ -148,4 +148,4 @@ def nbval(folder):
     ]
     environment = os.environ | {"SMAPNB_RUNS": str(folder / "runs"), "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
     environment.pop("PYTEST_XDIST_WORKER", None)
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=1200)
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=540)

@@ -168,7 +168,11 @@ def torchrun(*arguments: str) -> Iterator[subprocess.Popen[str]]:
         try:
             yield running
         finally:
-            running.terminate()  # torchrun then ends its workers; nothing where it has ended
+            running.terminate()  # torchrun then ends its workers, within 30 s; nothing where it has ended
+            try:
+                running.wait(timeout=60)
+            except subprocess.TimeoutExpired:
+                running.kill()
 
 
 @pytest.fixture(scope="module")
