@@ -131,7 +131,8 @@ def mann_kendall(
         used is; at 1 a correction can never make a trend more significant.
     least_valid : float
         Least valid fraction of the days of a month or year for its mean to count; days that are absent from `time` are
-        not valid either, so that a satellite that comes every third day needs less than a third.
+        not valid either, so that daily stamps of a satellite that comes every third day need less than a third. Where
+        no two stamps are one step apart, as of composites, the fullest month or year counts as whole.
     season : array_like, optional
         Labels of the stamps, of length time, for the seasonal tests in place of months.
     workers : int

@@ -194,7 +194,7 @@ def _circular_sum(by_day: Floats) -> Floats:
 
 
 def _steps(elapsed: Floats, dates: pd.DatetimeIndex | None) -> tuple[Ints, float | None]:
-    """Give each stamp its number of steps since the first, and the mean length of a step.
+    """Give each stamp its number of steps since the first, and the mean length of a step; None where none is regular.
 
     Months and years of a calendar are steps. Else the usual distance is the step, where every stamp is near a multiple
     of it; else the greatest common divisor of whole days; else the smallest distance, which is no regular step.
@@ -203,7 +203,9 @@ def _steps(elapsed: Floats, dates: pd.DatetimeIndex | None) -> tuple[Ints, float
         return np.zeros(elapsed.size, np.int64), None
     position = _regular_steps(elapsed, dates)
     if position is not None:
-        return position, float(elapsed[-1] / position[-1])
+        # Composites (dekads; 8 days, anew each January) share but a divisor, and no two stamps stand that near.
+        regular = np.diff(position).min() == 1
+        return position, float(elapsed[-1] / position[-1]) if regular else None
     # A hair less than the smallest distance, so that rounding puts no two stamps into one step.
     return np.floor(elapsed / (np.diff(elapsed).min() * (1 - 1e-9)) + 0.5).astype(np.int64), None
 

@@ -17,10 +17,11 @@ from smapnb.trends_axis import Axis
 Floats = NDArray[np.float64]
 
 ROWS_AT_ONCE = 16
+LARGEST = 1e300  # slopes between larger values may be infinite, and a search among infinite slopes has no end
 
 
 def read(y: ArrayLike, time: ArrayLike | None) -> tuple[Floats, Axis]:
-    """Values as float64 and the axis of their time; an error where they have none or hold an infinite value."""
+    """Values as float64 and the axis of their time; an error where they have none or hold an infinite or huge value."""
     dates = own_dates(y)
     time = dates if time is None else time
     # asarray alone would show what stands behind a mask, a fill value as -9999.
@@ -33,6 +34,10 @@ def read(y: ArrayLike, time: ArrayLike | None) -> tuple[Floats, Axis]:
     if infinite.any():
         place = tuple(int(i) for i in np.argwhere(infinite)[0])
         raise ValueError(f"y holds an infinite value at index {place}; a gap is NaN")
+    huge = np.abs(values) > LARGEST
+    if huge.any():
+        place = tuple(int(i) for i in np.argwhere(huge)[0])
+        raise ValueError(f"y holds {values[place]:g} at index {place}, too large for differences; a gap is NaN")
     return values, Axis.of(time, values.shape[-1])
 
 

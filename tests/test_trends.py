@@ -550,6 +550,7 @@ def test_block_limits_refuse_what_makes_no_blocks():
     ("arguments", "message"),
     [
         ({"y": [1.0, np.inf, 2.0]}, r"infinite value at index \(1,\)"),
+        ({"y": [0.0, 1e308, -1e308, 1e307]}, r"1e\+308 at index \(1,\), too large"),
         ({"y": 1.0}, "no time axis"),
         ({"y": np.empty((2, 0))}, "no time steps"),
         ({"method": "kendal"}, "'kendal': one of"),
@@ -611,6 +612,25 @@ def test_absent_days_are_gaps(method, share):
     assert (whole.n, whole.reason) == (dense.n, dense.reason)
     for name in ("s", "var_s", "p"):  # a month stands at the mean time of its stamps, which are fewer here
         np.testing.assert_allclose(getattr(whole, name), getattr(dense, name), rtol=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("kind", "stamps"),
+    [
+        ("dekads", [f"{month:02}-{day:02}" for month in range(1, 13) for day in (1, 11, 21)]),
+        ("half months", [f"{month:02}-{day:02}" for month in range(1, 13) for day in (1, 16)]),
+        ("8 days", [f"{day:%m-%d}" for day in pd.date_range("2001-01-01", "2001-12-31", freq="8D")]),
+    ],
+)
+def test_composites_have_whole_months_and_years(kind, stamps):
+    """Their stamps share but a day, which is no step of theirs; the month or year that has most of them is whole."""
+    days = pd.DatetimeIndex([f"{year}-{stamp}" for year in range(2001, 2013) for stamp in stamps])
+    y = soil(days.size)
+    assert mann_kendall(y, days, "annual").n in (11, 12)
+    assert mann_kendall(y, days, "seasonal").n == 144
+    if kind == "dekads":
+        y[:2] = NAN  # one of three is left
+        assert mann_kendall(y, days, "seasonal").n == 143
 
 
 def test_stamps_without_regular_steps_are_months_by_what_the_fullest_has():
