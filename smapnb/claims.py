@@ -72,7 +72,7 @@ class Facts:
     periods, products : mapping of str to frozenset of str
         What each table holds, by the table's name.
     crn_sites, pixels : int
-        How many sites of the sparse network the run began with, and pixels it was trained on.
+        How many sites of the sparse network the run began with, and pixels it scores.
     """
 
     synthetic: bool
@@ -193,9 +193,7 @@ _REASONS: dict[str, Callable[[Facts, list[Rows]], str]] = {
     "whole_network": lambda facts, used: (
         f"this run has {facts.crn_sites} sites of the network, a sample" * (facts.crn_sites < WHOLE_NETWORK)
     ),
-    "whole_grid": lambda facts, used: (
-        f"this run was trained on {facts.pixels} pixels, a sample" * (facts.pixels < WHOLE_GRID)
-    ),
+    "whole_grid": lambda facts, used: f"this run scores {facts.pixels} pixels, a sample" * (facts.pixels < WHOLE_GRID),
     "core_stations": lambda facts, used: (
         ("this run has no core stations" + " (their daily records are not public)" * (not facts.synthetic))
         * ("core_scores" not in facts.products)

@@ -10,8 +10,8 @@
     (`strict`: does not touch it), differs if not. Without limits ours alone decides, and the reason says so.
 ``count``
     k of n sites. Not testable: with fewer sites than the paper's less one, or if Wilson's limits of our share are wider
-    than 0.6. Else reproduced if the paper's share is within them and on the same side of one half (or both exactly
-    there); differs if not.
+    than 0.6. Else differs if the paper's share is outside them; reproduced if it is within and on the same side of one
+    half (or both exactly there); not testable if it is within and on the other.
 ``sites``
     reproduced: the same set of named sites; `relation: contains`: at least those. Not testable: a named site has no
     value, or (`surely`) its limits hold the bound. Else differs.
@@ -103,7 +103,9 @@ def _count(claim: Claim, ours: Estimate) -> tuple[str, str]:
     same = np.sign(share - 0.5) == np.sign(ours.value - 0.5)
     told = f"the paper's share {share:.2f} is {'within' if within else 'outside'} our limits"
     told += f" and on {'the same' if same else 'another'} side of one half"
-    return (REPRODUCED if within and same else DIFFERS), told
+    if within and not same:
+        return NOT_TESTABLE, f"this run cannot tell: {told}"
+    return (REPRODUCED if within else DIFFERS), told
 
 
 def _sites(claim: Claim, ours: Estimate) -> tuple[str, str]:
