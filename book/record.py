@@ -50,7 +50,8 @@ def check_whole(folder: Path, notebooks: dict[str, Any], chapters: Sequence[str]
     broken = [f"{stem} ({status})" for stem, status in states.items() if status not in ENDED]
     broken += [f"{stem} (no file)" for stem, status in states.items() if status in ENDED and stem not in chapters]
     if broken:
-        raise BookError(f"{folder}: not whole: {', '.join(broken)}; run these again, as smapnb run PROFILE --only 02")
+        again = " ".join(f"--only {number}" for number in sorted({one[:2] for one in broken}))
+        raise BookError(f"{folder}: not whole: {', '.join(broken)}; run these again: smapnb run PROFILE {again}")
 
 
 def mixed(notebooks: dict[str, Any], chapters: Sequence[str]) -> bool:

@@ -20,7 +20,8 @@ fetch_app = typer.Typer(no_args_is_help=True, help="Say what the data take, and 
 app.add_typer(fetch_app, name="fetch")
 
 # What a disk refuses: a user makes room or takes another one.
-DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.ENOTDIR, errno.EEXIST)
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+DISK = (*FULL, errno.EROFS, errno.EACCES, errno.ENOTDIR, errno.EEXIST)
 
 
 def _show_version(wanted: bool) -> None:
@@ -170,9 +171,10 @@ def one_line(error: Exception) -> str:
         problems = (f"{'.'.join(map(str, e['loc'])) or 'profile'}: {e['msg']}" for e in error.errors())
         message = "profile does not hold: " + "; ".join(problems)
     elif isinstance(error, OSError):
+        mend = "make room there" if error.errno in FULL else "see who may read and write there"
         message = (
-            f"{error.filename or 'a file of the run'}: {error.strerror}; make room there or let SMAPNB_RUNS name "
-            "another folder for the runs; the same command goes on"
+            f"{error.filename or 'a file'}: {error.strerror}; {mend}, or name another folder, for runs by SMAPNB_RUNS, "
+            "for data by SMAPNB_DATA; the same command goes on"
         )
     return " ".join(message.split())
 

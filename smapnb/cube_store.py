@@ -99,6 +99,6 @@ def swap_in(partial: Path, path: Path) -> None:
     CubeError
         What lies at `path` is no cube.
     """
-    if path.exists() and not (path / "zarr.json").is_file():
+    if folders.is_someone_elses(path):
         raise CubeError(f"{path}: is not a cube and will not be replaced by one; move it away")
     folders.put_in_place(partial, path)

@@ -50,7 +50,8 @@ def files_below(folder: Path, pattern: str = "*") -> list[Path]:
             continue
         seen.add(real)
         folders.sort()  # which of two ways to a folder is taken must not depend on the disk
-        found += [Path(here, name) for name in names if fnmatchcase(name, pattern)]
+        matching = (Path(here, name) for name in names if fnmatchcase(name, pattern))
+        found += [path for path in matching if path.is_file()]  # a link may lead nowhere
     return sorted(found)
 
 
@@ -73,8 +74,16 @@ def inventory(folder: Path, leave_out: str | None = None) -> str:
         if Path(here) == folder:
             folders[:] = [name for name in folders if leave_out is None or not name.startswith(leave_out)]
             files.remove("zarr.json")  # it holds the attribute that says this
-        sizes += [Path(here, name).stat().st_size for name in files]
+        # Names that begin with a dot are the system's (.DS_Store, .nfs0001); Zarr has none.
+        sizes += [Path(here, name).stat().st_size for name in files if not name.startswith(".")]
     return f"{len(sizes)} files, {sum(sizes)} bytes"
+
+
+def is_someone_elses(path: Path) -> bool:
+    """Whether something lies at `path` that is neither an empty folder nor a Zarr group, and so not ours to replace."""
+    if path.is_dir():
+        return any(path.iterdir()) and not (path / "zarr.json").is_file()
+    return path.exists()
 
 
 def put_in_place(partial: Path, path: Path) -> None:

@@ -30,7 +30,7 @@ def average(*estimates: xr.DataArray) -> xr.DataArray:
     Raises
     ------
     ValueError
-        Less than two estimates, different dimensions, units or places, or no day in common.
+        Less than two estimates, different dimensions, units or places, days labelled in some only, or no day in common.
     TypeError
         An estimate without labels.
     """
@@ -50,6 +50,8 @@ def average(*estimates: xr.DataArray) -> xr.DataArray:
         for name in sorted({str(c) for c in first.coords} & {str(c) for c in other.coords}):
             if DAYS not in first[name].dims and not first[name].variable.equals(other[name].variable):
                 raise ValueError(f"{labels} differ in the coordinate {name!r}")
+    if len({DAYS in x.indexes for x in estimates}) > 1:
+        raise ValueError(f"{labels}: only some of them have labels of {DAYS!r}, by which their days are matched")
     aligned = xr.align(*estimates, join="inner")
     empty = [str(dim) for dim in first.dims if aligned[0].sizes[dim] == 0 and first.sizes[dim] > 0]
     if empty:

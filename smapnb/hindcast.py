@@ -21,10 +21,14 @@ import xarray as xr
 from tqdm import tqdm
 
 from smapnb import cluster, hindcast_store
+from smapnb.folders import is_someone_elses
 from smapnb.hindcast_block import Job, run_pixels
 from smapnb.train_checkpoint import CHECKPOINT, Checkpoint, versions
 
 log = logging.getLogger(__name__)
+
+# Settings of the agencies' files that choose places, and change no value that a network sees.
+PLACES = {"region", "sites", "nldas", "every_km9", "least_observed", "land_models", "smap_l4_collection"}
 
 
 class Run(Protocol):
@@ -84,12 +88,15 @@ def run(
     ------
     HindcastError
         A forcing of the checkpoint is not in the cube, the cube lacks days of the period, the cube was made with other
-        settings than the profile's, or the checkpoint was trained under others, whose test period it may have seen.
+        settings than the profile's, or the checkpoint was trained under others, whose test period it may have seen; or
+        what lies at `path` is no hindcast.
     smapnb.train_checkpoint.TrainingError
         No checkpoint.
     smapnb.cluster.ClusterError
         No such scheduler, or its workers die.
     """
+    if is_someone_elses(path):
+        raise HindcastError(f"{path}: is not a hindcast and will not be replaced by one; move it away")
     job, identity = _job(cube, profile, folder, path)
     if (path / "zarr.json").is_file() and open_hindcast(path).attrs.get(hindcast_store.IDENTITY) == identity:
         log.info("%s: is there already", path)
@@ -147,6 +154,9 @@ def _refuse_other_training(profile: Run, checkpoint: Checkpoint) -> None:
     # A network may be run at other places, but not in another world.
     data = profile.data.model_dump(mode="json")
     differing += [f"data.{key}" for key in ("source", "twin_seed") if data[key] != theirs["data"][key]]
+    archive, trained = data.get("archive") or {}, theirs["data"].get("archive") or {}
+    read = sorted({*archive, *trained} - PLACES)  # usual versions are left out
+    differing += [f"data.archive.{key}" for key in read if archive.get(key) != trained.get(key)]
     for section in ("inputs", "training"):
         ours = getattr(profile, section).model_dump(mode="json")
         keys = [key for key in ours if key not in ("device", "mixed_precision")]

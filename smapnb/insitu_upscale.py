@@ -156,7 +156,8 @@ def _weights(theta: xr.DataArray, own: Weights | None, provided: Weights | None)
         raise ValueError(f"weight of station {names[wrong][0]} is {every[wrong][0]}")
     total = every.sum()
     if total <= 0 or not part.sum() > 0:
-        raise ValueError(f"the weights of the stations {stations} sum to 0")
+        named = f"; weights are given of {list(given)}" if isinstance(given, Mapping) else ""
+        raise ValueError(f"the weights of the stations {stations} sum to 0{named}")
     if provided is None and total > 1 + 1e-6:
         raise ValueError(f"weights sum to {total}, more than the whole pixel")
     return part / total if provided is not None else part

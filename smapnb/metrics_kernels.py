@@ -108,6 +108,10 @@ def _refuse_other_labels(sim: ArrayLike, obs: ArrayLike) -> None:
         differing = [str(dim) for dim in shared if not sim.indexes[dim].equals(obs.indexes[dim])]
         if set(sim.dims) == set(obs.dims) and sim.dims != obs.dims:
             differing = [f"dimensions {sim.dims} and {obs.dims}"]
+    for one, other in ((sim, obs), (obs, sim)):
+        if isinstance(one, pd.Series) and isinstance(other, xr.DataArray) and other.ndim == 1:
+            index = other.indexes.get(other.dims[0])
+            differing = ["index"] if index is not None and not index.equals(one.index) else []
     if differing:
         where = ", ".join(differing)
         raise ValueError(f"sim and obs differ in labels or their order ({where}): align them, or take metrics.evaluate")

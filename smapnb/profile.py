@@ -108,7 +108,7 @@ class Profile(Section):
                     f"{self.data.start}..{self.data.end}"
                 )
         if test:
-            self.training.fits_into(test.training)
+            self.training.fits_into(test.training, "one_year_test.training")
         if self.evaluation.start < self.hindcast.start or self.evaluation.end > self.hindcast.end:
             raise ValueError(
                 f"evaluation {self.evaluation.start}..{self.evaluation.end} leaves the hindcast "

@@ -15,6 +15,7 @@ from pydantic import (
     ConfigDict,
     Field,
     SerializerFunctionWrapHandler,
+    ValidationError,
     model_serializer,
     model_validator,
 )
@@ -152,7 +153,11 @@ class Data(Period):
         """
         if made_of is None:
             return ""
-        theirs, ours = (one.model_dump(mode="json") for one in (type(self).model_validate_json(made_of), self))
+        try:
+            theirs = type(self).model_validate_json(made_of).model_dump(mode="json")
+        except ValidationError:
+            return "the cube was made by a version of smapnb with other settings than this one knows: build it anew"
+        ours = self.model_dump(mode="json")
         differing = [f"data.{key}" for key in ours if key not in ("start", "end") and ours[key] != theirs.get(key)]
         if not differing:
             return ""
@@ -217,23 +222,21 @@ class Training(Period):
 
     @model_validator(mode="after")
     def _fits_itself(self) -> Self:
-        self.fits_into(self)
+        self.fits_into(self, "training")
         return self
 
-    def fits_into(self, period: Period) -> None:
-        """Refuse a period that is shorter than an instance, warm-up and scored days together, or lacks a month."""
+    def fits_into(self, period: Period, label: str) -> None:
+        """Refuse a period, named `label`, shorter than an instance and its warm-up, or without a held-back month."""
         days, longest = (period.end - period.start).days + 1, max(self.seq_length[: self.members])
         if self.warmup + longest > days:
             raise ValueError(
                 f"an instance of {self.warmup} + {longest} days (warmup and seq_length) does not fit into the {days} "
-                f"training days {period.start}..{period.end}"
+                f"days of {label}, {period.start}..{period.end}"
             )
         first, last = f"{period.start:%Y-%m}", f"{period.end:%Y-%m}"
         outside = [month for month in self.validation.months if not first <= month <= last]
         if outside:
-            raise ValueError(
-                f"validation.months {outside} lie outside the training period {period.start}..{period.end}"
-            )
+            raise ValueError(f"validation.months {outside} lie outside {label}, {period.start}..{period.end}")
 
 
 class Hindcast(Period):

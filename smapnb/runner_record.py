@@ -1,6 +1,7 @@
 """The record of a run, ``runs/<name>/provenance.json``, and the lock that lets one ``smapnb run`` write it.
 
-An entry says "started" until its notebook has ended, so that a killed run leaves no gap. What runs, it does not know.
+From the start of a run the entry of each of its notebooks says "started" until that has ended, so that a killed run
+leaves no gap. What runs, it does not know.
 """
 
 from __future__ import annotations
@@ -61,10 +62,11 @@ def start(folder: Path, settings: Profile, overrides: dict[str, Any], chosen: li
         The earlier record cannot be read; nothing has been changed then.
     """
     profile = settings.model_dump(mode="json")
+    values = {key: value for key, value in profile.items() if key != "title"}  # another title is no other setting
     entries = _earlier(folder / NAME) | {stem: {"status": "started"} for stem in chosen}
     record = {
         "profile": profile,
-        "settings": hashlib.sha256(json.dumps(profile, sort_keys=True).encode()).hexdigest(),
+        "settings": hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest(),
         "overrides": overrides,
         "synthetic": settings.synthetic,
         "start": _now(),

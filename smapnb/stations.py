@@ -22,7 +22,7 @@ import zarr
 import smapnb
 from smapnb import profile as profiles
 from smapnb import stations_dense, variables
-from smapnb.folders import files_below, inventory, put_in_place, sha256
+from smapnb.folders import files_below, inventory, is_someone_elses, put_in_place, sha256
 from smapnb.profile import Profile
 from smapnb.sources import twin, uscrn
 
@@ -65,6 +65,8 @@ def build(profile: Profile, path: str | Path, data_root: str | Path | None = Non
 
     Raises
     ------
+    StationsError
+        What lies at `path` is no store of stations.
     smapnb.stations_dense.DenseError
         A source's records are all out of range; a station in two sources; weights of stations without coordinates.
     """
@@ -73,6 +75,8 @@ def build(profile: Profile, path: str | Path, data_root: str | Path | None = Non
     identity = _identity(profile, root)
     if _is_from(path, identity):
         return path
+    if is_someone_elses(path):
+        raise StationsError(f"{path}: is not a store of stations and will not be replaced by one; move it away")
     groups = _twin(profile) if root is None else _real(root)
     if not groups:
         log.warning("no stations in %s: it has none of %s", root, ", ".join(f"{name}/" for name in FOLDERS))
@@ -98,6 +102,8 @@ def open_stations(path: str | Path) -> dict[str, xr.Dataset]:
     if not (path / "zarr.json").is_file():
         raise StationsError(f"no stations at {path}: notebook 01 writes them")
     due, there = zarr.open_group(path, mode="r").attrs.get(MARKER), inventory(path)
+    if due is None:
+        raise StationsError(f"{path}: of an older version, which did not note how much it wrote: run notebook 01")
     if due != there:
         raise StationsError(f"{path} is not whole: {due} are due, {there} are there; remove it and run notebook 01")
     found = [name for name in GROUPS if (path / name / "zarr.json").is_file()]

@@ -122,6 +122,8 @@ class _Run:
                 epochs.update()
                 epochs.set_postfix(loss=f"{loss:.4f}")
         self.weights_of_members.append(self.best_weights or self.member.weights())
+        # It and its member hold each other and, on a GPU, a recorded step until the collector comes by.
+        del self.member.gradient
         self.number, self.epoch = self.number + 1, 0
         if self.number < settings.members:
             self._start_member()

@@ -103,6 +103,7 @@ def test_a_disk_that_refuses_is_one_line_that_names_the_file(monkeypatch, code):
     assert result.exit_code == 1 and len(result.stderr.splitlines()) == 1
     for word in ("runs/smoke/provenance.json: what the system says", "SMAPNB_RUNS", "the same command goes on"):
         assert word in result.stderr
+    assert ("make room" in result.stderr) == (code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
 
 
 def test_a_file_in_the_place_of_the_runs_is_one_line(tmp_path, monkeypatch):

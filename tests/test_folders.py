@@ -26,6 +26,13 @@ def test_files_behind_links_to_folders_are_found(tmp_path):
     assert folders.files_below(tmp_path / "nowhere") == []
 
 
+def test_a_link_that_leads_nowhere_is_no_file(tmp_path):
+    """As editors lock a file, and as annexes of data show one that is not fetched."""
+    write(tmp_path / "a.csv")
+    (tmp_path / ".#a.csv").symlink_to("someone@somewhere.123")
+    assert folders.files_below(tmp_path, "*.csv") == [tmp_path / "a.csv"]
+
+
 def test_a_circle_of_links_ends_and_lists_once(tmp_path):
     write(tmp_path / "data" / "x" / "b.csv")
     (tmp_path / "data" / "x" / "up").symlink_to(tmp_path / "data")
@@ -53,6 +60,16 @@ def test_inventory_counts_all_but_the_own_attributes(tmp_path):
         write(tmp_path / name, "12345")
     assert folders.inventory(tmp_path) == "3 files, 15 bytes"
     assert folders.inventory(tmp_path, leave_out="block_") == "2 files, 10 bytes"
+    write(tmp_path / "a" / ".DS_Store")
+    assert folders.inventory(tmp_path) == "3 files, 15 bytes"
+
+
+def test_what_is_no_store_is_someone_elses(tmp_path):
+    empty, store = tmp_path / "empty", write(tmp_path / "store" / "zarr.json").parent
+    empty.mkdir()
+    assert not any(folders.is_someone_elses(path) for path in (tmp_path / "nothing", empty, store))
+    letter = write(tmp_path / "mine" / "letter.txt")
+    assert folders.is_someone_elses(letter) and folders.is_someone_elses(letter.parent)
 
 
 def test_a_folder_takes_the_place_of_another(tmp_path):

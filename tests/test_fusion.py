@@ -52,6 +52,8 @@ def test_refused():
         fusion.average(one, one.assign_coords(pixel=[0, 2]))
     with pytest.raises(ValueError, match="differ in the coordinate 'lat'"):
         fusion.average(*(one.assign_coords(lat=("pixel", [35.0, lat])) for lat in (36.0, 46.0)))
+    with pytest.raises(ValueError, match="only some of them have labels of 'time'"):
+        fusion.average(one, one.shift(time=1).drop_vars("time"))
     with pytest.raises(TypeError, match="is a ndarray"):
         fusion.average(one.to_numpy(), one.to_numpy())
 

@@ -324,11 +324,35 @@ def test_a_cube_or_a_training_of_another_world_is_refused(cube, folder):
     for key, value in (("twin_seed", 7), ("pixels", 3)):
         with pytest.raises(HindcastError, match=rf"the cube was made with other settings .*\(data\.{key}\)"):
             run(cube.assign_attrs(data_section=json.dumps(section | {key: value})), folder)
+    with pytest.raises(HindcastError, match="by a version of smapnb with other settings than this one knows"):
+        run(cube.assign_attrs(data_section=json.dumps(section | {"weather": "fair"})), folder)
     checkpoint = make_checkpoint()
     checkpoint.profile["data"]["twin_seed"] = 7
     checkpoint.save(folder / "surface" / CHECKPOINT)
     with pytest.raises(HindcastError, match=r"trained with other settings than the profile's \(data\.twin_seed\)"):
         run(cube, folder)
+
+
+def test_a_network_runs_at_other_places_but_not_on_files_read_otherwise():
+    days = {"start": "2015-01-01", "end": "2016-03-31"}
+    archive = {"source": "conus", **days, "archive": {"smap_algorithm": "dca", "region": [-100, 30, -99, 31]}}
+    checkpoint = make_checkpoint()
+    checkpoint.profile["data"] = make_profile(data=archive).data.model_dump(mode="json")
+    trained = checkpoint.profile["training"]
+    elsewhere = make_profile(trained, data=archive | {"archive": {"smap_algorithm": "dca", "every_km9": 2}})
+    module._refuse_other_training(elsewhere, checkpoint)
+    otherwise = make_profile(trained, data=archive | {"archive": {"smap_algorithm": "scav", "every_km9": 2}})
+    with pytest.raises(HindcastError, match=r"\(data\.archive\.smap_algorithm\)"):
+        module._refuse_other_training(otherwise, checkpoint)
+
+
+def test_what_is_no_hindcast_is_left_alone(cube, folder):
+    (folder / "hindcast.zarr").mkdir()
+    (folder / "hindcast.zarr" / "letter.txt").write_text("mine")
+    with pytest.raises(HindcastError, match=r"hindcast\.zarr: is not a hindcast and will not be replaced"):
+        run(cube, folder)
+    (folder / "hindcast.zarr" / "letter.txt").unlink()
+    run(cube, folder)
 
 
 def test_impossible_values_are_kept_counted_and_logged_once(cube, tmp_path, caplog):

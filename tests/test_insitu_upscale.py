@@ -115,7 +115,7 @@ def test_plain_arrays_serve():
         ([NAN, 0.5], "weight of station s0 is nan"),
         ([0, 0], "sum to 0"),
         ([1.0], "shape"),
-        ({"other": 1.0}, "sum to 0"),
+        ({"other": 1.0}, r"sum to 0; weights are given of \['other'\]"),
         ({"other": -1.0, "s0": 1}, "weight of station other is -1"),
         (None, "neither weights nor provider_weights"),
     ],

@@ -386,6 +386,7 @@ def test_labels_that_disagree_are_refused():
     one, two = pd.Series([0.1, 0.2, 0.3, 0.4], days), pd.Series([0.2, 0.3, 0.4, 0.5], days + pd.Timedelta(days=1))
     square = xr.DataArray(np.eye(4), {"time": days, "pixel": range(4)}, ("time", "pixel"))
     pairs = [(one, two), (one.to_xarray(), two.to_xarray()), (square, square.transpose())]
+    pairs += [(one, two.to_xarray()), (one.to_xarray(), two)]
     for sim, obs in pairs:
         with pytest.raises(ValueError, match="differ in labels or their order"):
             metrics.rmse(sim=sim, obs=obs)

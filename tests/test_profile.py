@@ -83,8 +83,14 @@ def test_unknown_keys_are_named(key, value):
         ({"training__validation__months": "[2015-13]"}, "training.validation.months.0"),
         ({"training__validation__months": "[201508]"}, "training.validation.months.0"),
         ({"training__validation__months": "[2015-04, 2015-03]"}, r"months \['2015-03'\] lie outside .*2015-04-01\.\."),
-        ({"training__seq_length": "[1096]", "training__warmup": 1}, "1 \\+ 1096 days .* into the 1096 training days"),
-        ({"training__seq_length": "[366]"}, r"0 \+ 366 days .* into the 365 training days 2017-04-01\.\.2018-03-31"),
+        (
+            {"training__seq_length": "[1096]", "training__warmup": 1},
+            "1 \\+ 1096 days .* into the 1096 days of training, 2015-04",
+        ),
+        (
+            {"training__seq_length": "[366]"},
+            r"0 \+ 366 days .* into the 365 days of one_year_test.training, 2017-04-01\.\.2018-03-31",
+        ),
     ],
 )
 def test_values_that_do_not_fit(overrides, message):
@@ -99,7 +105,7 @@ def test_values_that_just_fit():
     with pytest.raises(ValidationError, match=r"6 \+ 2000 days"):
         load(**whole, training__members=2)
     months = {"training__validation__months": "[2015-04, 2018-03]"}
-    with pytest.raises(ValidationError, match=r"\['2015-04'\] lie outside the training period 2017-04-01"):
+    with pytest.raises(ValidationError, match=r"\['2015-04'\] lie outside one_year_test.training, 2017-04-01"):
         load(**months)  # of the one-year test
     assert load(**months, one_year_test="null").training.validation.months[1] == "2018-03"
     assert load(training__seed=2**62 - 1).training.seed + 1 < 2**63

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+import zarr
 
 from smapnb import insitu, profile, stations
 from smapnb.sources import core_sites, twin
@@ -79,6 +80,21 @@ def test_real_files_become_groups(data_root, tmp_path):
     assert all(name.startswith("1601-36") for name in groups["reference_pixels"]["reference_pixel"].values)
     assert groups["core"].attrs["synthetic"] == "false" and groups["core"].attrs["provenance"] == "exact"
     assert stations.open_weights(tmp_path / "stations.zarr") is None
+
+
+def test_what_is_no_store_is_left_alone(smoke, tmp_path):
+    (tmp_path / "stations.zarr").mkdir()
+    (tmp_path / "stations.zarr" / "letter.txt").write_text("mine")
+    with pytest.raises(stations.StationsError, match=r"stations\.zarr: is not a store of stations"):
+        stations.build(smoke, tmp_path / "stations.zarr")
+    assert (tmp_path / "stations.zarr" / "letter.txt").read_text() == "mine"
+
+
+def test_a_store_of_an_older_version_is_said_to_be_one(store, tmp_path):
+    path = shutil.copytree(store, tmp_path / "stations.zarr")
+    del zarr.open_group(path, mode="r+").attrs[stations.MARKER]
+    with pytest.raises(stations.StationsError, match="of an older version"):
+        stations.open_stations(path)
 
 
 @pytest.mark.parametrize("damage", [lambda p: shutil.rmtree(p / "core"), lambda p: (p / "crn/lat/c/0").unlink()])

@@ -1,5 +1,6 @@
 """Training: it learns, it stops and goes on with the same bits, and it never looks where it must not."""
 
+import gc
 import json
 import math
 import os
@@ -7,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import weakref
 from itertools import pairwise
 from pathlib import Path
 
@@ -388,6 +390,18 @@ def test_stopped_anywhere_it_goes_on_to_the_same_bits(cube, tmp_path, monkeypatc
     result = run(cube, tmp_path / "stopped", **settings)
     check_equal_to(tmp_path / "whole", tmp_path / "stopped")
     pd.testing.assert_frame_equal(without_seconds(result.history), without_seconds(whole.history))
+
+
+def test_a_member_that_is_done_is_let_go(cube, tmp_path, monkeypatch):
+    """A recorded step holds memory of the GPU for as long as its member lives."""
+    made, start = [], module._Run._start_member
+    monkeypatch.setattr(module._Run, "_start_member", lambda self: (start(self), made.append(weakref.ref(self.member))))
+    gc.disable()
+    try:
+        run(cube, tmp_path, members=2, epochs=1)
+        assert len(made) == 2 and made[0]() is None
+    finally:
+        gc.enable()
 
 
 def test_a_finished_run_is_not_repeated(cube, tmp_path, monkeypatch):
