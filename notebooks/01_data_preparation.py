@@ -81,8 +81,8 @@ plot.interactive_map(mean, title=f"Mean SMAP {what} moisture", synthetic=synthet
 # %% [markdown]
 # ## What is in it, and what is not
 #
-# One row a variable: `n` counts its values (one a pixel and day, or one a pixel), `minimum` and `maximum` are in
-# its units. Values beyond a variable's valid range are counted and left as they are: clipping them would hide them. A missing *target* is what the satellite did not see, and the loss simply leaves it out.
+# One row a variable: `n` counts its places (one a pixel and day, or one a pixel), `n_missing` those without a value;
+# `minimum` and `maximum` are in its units. Values beyond a variable's valid range are counted and left as they are: clipping them would hide them. A missing *target* is what the satellite did not see, and the loss simply leaves it out.
 # A missing *input* is another matter, as the network must be given a number; how many there are, and what
 # they are replaced by, is stated with the scaling below.
 
@@ -99,7 +99,8 @@ print("values out of range:", int(report["n_out_of_range"].sum()))
 # ## When the satellite sees the ground
 #
 # The satellite passes over a pixel in the morning of every second or third day. In winter frozen or
-# snow-covered ground hides its water: dark patches in the north.
+# snow-covered ground hides its water: dark patches in the north. A stripe that stays dark in the south too is a pixel
+# that the files leave empty for that time; a line below counts them.
 
 # %% mystnb={"image": {"alt": "Fraction of days with an observation by month and pixel, pixels ordered from south to north; dark in northern winters"}}
 monthly = np.isfinite(smap).resample(time="MS").mean()
@@ -217,4 +218,4 @@ plot.table(pd.DataFrame.from_dict(rows, orient="index"), title="Stations", synth
 # - The cube holds forcing, soil and targets of every pixel and day of this run, with what is missing counted.
 # - When and where the satellite saw the ground; the network will learn from those days only.
 # - Scaling uses the training period alone.
-# - Whether the twin behaves like the real sample is measured, not assumed.
+# - Whether the twin behaves like the real sample is measured, not assumed; its autumn is too wet.

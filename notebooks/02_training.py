@@ -70,10 +70,12 @@ plot.masks(
 # %% [markdown]
 # ## Training
 #
-# A batch is a number of instances: stretches of days, each of one pixel, drawn at random. The loss is the
-# mean squared error on the days on which the satellite saw something (equation 9); the days between are
-# run, as the state must pass through them, but not scored. Some pixels, and in some profiles some months,
-# are held back and only looked at. The test period is never touched.
+# A batch is a number of instances: stretches of days, each of one pixel, drawn at random. The loss adds up the squared
+# errors on the days on which the satellite saw something and divides by the length of the instance, not by the number
+# of those days (equation 9; `training.loss_per` switches this), so that losses of two targets that are seen on
+# different shares of the days do not compare. The days between are run, as the state must pass through them, but not
+# scored. Some pixels, and in some profiles some months, are held back and only looked at. The test period is never
+# touched.
 #
 # After every epoch the whole state is written to disk. A training that is killed goes on where it stood
 # when this cell is run again, and one that is finished is not repeated.
@@ -108,12 +110,14 @@ for quantity, result in results.items():
     display(plot.loss_curves(result.history, title=f"Training, {quantity}", units=units, synthetic=synthetic))
 
 # %% [markdown]
-# ## Is it better than knowing the season?
+# ## Is it better than the mean and the season of other pixels?
 #
-# An error says little by itself. Two expectations that know nothing of the weather are scored on the very
-# same held-back days: the mean of all training observations, and the mean of those around the same day of
-# the year. The network's error is that of a single member, without dropout, and the mean over the members. `n` is
-# the number of held-back observations, RMSE is in the column's units.
+# An error says little by itself. Two expectations are scored on the very same held-back days: the mean of all training
+# observations, and the mean of those around the same day of the year. A pixel that is held back has no past of its own,
+# so both are means over the training pixels: they know neither its weather nor its place, and most of their error is
+# that places differ. What the weather adds to the climatology of the pixel itself is in the next notebook. The
+# network's error is that of a single member, without dropout, and the mean over the members. `n` is the number of
+# held-back observations, of few pixels; RMSE is in the column's units.
 
 # %%
 rows = []
@@ -141,14 +145,14 @@ print("parameters a member:", next(iter(results.values())).parameters)
 # %% [markdown]
 # ## What each choice is worth
 #
-# A recipe has many knobs; on the real sample some of them were turned one at a time. Rows with the schedule of
-# the profile conus412 share its trained ensemble: fewer of its members, dropout off when it predicts, no
-# spin-up. The others each train one network anew on a short schedule, with dropout in other places, of another share,
-# or with another optimiser; they compare with each other, not with the first. Scores are medians over `n_pixels` pixels
-# against SMAP in `period`, RMSE and ubRMSE in m³ m⁻³; `minutes` are those of training and hindcast, on a machine
-# that was busy with other work: compare them loosely. What each row was made with stands at its right. Each is one
-# training, and another seed moves R and RMSE too, so that small differences between rows say nothing. No choice was
-# made from this table: `period` is the test period.
+# A recipe has many knobs; on the real sample some of them were turned one at a time. The first five rows share the trained
+# ensemble of the profile conus412: fewer of its members, which lack lengths of instances as well, dropout off when it
+# predicts, no spin-up. The others each train one network anew by the recipe of conus412-quick, with dropout in other
+# places, of another share, in other batches or with another optimiser. They compare with conus412-quick, and its other
+# seeds show how far two trainings of one recipe lie apart: a smaller difference says nothing. Scores are medians over
+# `n_pixels` pixels against SMAP in `period`, RMSE and ubRMSE in m³ m⁻³. `minutes` are those of training and hindcast, on
+# two cores that had other work as well: compare them loosely. What each row was made with stands at its right. No choice
+# was made from this table: `period` is the test period.
 
 # %%
 measured = project_folder() / "benchmarks" / "results" / "ablations_conus412.csv"

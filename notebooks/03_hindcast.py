@@ -29,8 +29,9 @@ overrides = {}
 
 # %% [markdown]
 # The state of the network starts at zero and is run through the days before the hindcast begins, which are
-# thrown away. The result is written block by block to `runs/<profile>/hindcast.zarr`, so that its length is
-# not limited by memory.
+# thrown away. Where the data begin with the hindcast, as on the real sample, there are no such days: its first months are
+# those of a cold start, and the evaluation begins a year later. The result is written block by block to
+# `runs/<profile>/hindcast.zarr`, so that its length is not limited by memory.
 
 # %%
 settings = load(profile, overrides)
@@ -108,7 +109,8 @@ scores = {
 # The table gives the median over the pixels and the quartiles, in the column's `units`. `pixel_lower` and
 # `pixel_upper` are no limits of the median: they are the medians of the pixels' own 95 % confidence limits, and say how
 # far the score of one pixel is uncertain because its days are few and alike. `n_pixels` have a score, from `n_days`
-# matched pixel-days. The table is saved as `runs/<profile>/tables/scores.csv`.
+# pixel-days on which both SMAP and the product have a value; R needs three such days, and values that change. The table
+# is saved as `runs/<profile>/tables/scores.csv`.
 
 # %%
 rows = []
@@ -224,7 +226,10 @@ plot.table(by_year.to_frame("share of pixel-days"), title="Forcing out of range"
 #
 # Only a simulation can say how good a hindcast really is: its truth is known on all days, also before the
 # launch. Year by year, the hindcast and the two land models of the twin are held against it. The unbiased error is
-# used, as the satellite senses a shallower layer than the truth describes.
+# used, as the satellite senses a shallower layer than the truth describes. It takes each year's own mean away: a level
+# that drifts over the years is not seen here, but in the chapter on trends. The change is per decade of the calendar, so
+# that a negative one means larger errors further back; the land models, which learn nothing, show how much of it is the
+# weather's. Its limits take years for independent.
 
 # %%
 truth = variable(first, "truth")
@@ -244,7 +249,7 @@ attrs = {"long_name": "ubRMSE against the truth", "units": "m3 m-3"}
 if rows:
     figure = plot.by_year(yearly, "ubrmse", title="Error against the truth", attrs=attrs, synthetic=synthetic)
 else:
-    figure = "The truth of real data is not known, and this sample begins after the launch."
+    figure = "The truth of real data is not known."
 figure
 
 # %% tags=["nbval-check-output"]

@@ -54,7 +54,7 @@ names = {"rootzone": "root zone", "surface": "surface"}
 days = estimates.indexes["time"]
 print(f"hindcast of the {names[quantity]}, {days[0]:%Y-%m-%d} to {days[-1]:%Y-%m-%d}")
 if "rootzone" not in settings.targets:
-    print("This run has no root zone, and no hindcast before the launch: Fig. 9 of the paper cannot be made from it.")
+    print("This run has no root zone: Fig. 9 of the paper cannot be made from it.")
 
 # %% [markdown]
 # ## Which sites count
@@ -114,9 +114,11 @@ plot.table(lost, title=title, synthetic=synthetic, precision=2)
 #
 # The slope is Sen's, the median of the slopes between all pairs of days. Its limits come from drawing the years of the
 # record anew, with replacement (`year_blocks`): they know that the days of a year are alike. Both slopes are uncertain,
-# so the line through the points has errors in both (York and others, 2004); least squares would lean towards zero. Both
-# slopes see the same weather, which is part of either's limits, so the points lie nearer to the line than the limits
-# promise. The table `runs/<profile>/tables/trends.csv` has every site by every test.
+# so the line through the points has errors in both (York and others, 2004); least squares would lean towards zero. A
+# line less steep than 1 means that the hindcast shows a part of the measured trend. Both slopes see the same weather,
+# which is part of either's limits, while York's formula takes their errors for independent: the points lie nearer to the
+# line than the limits promise, and the line is less sure than its own limits tell. The table
+# `runs/<profile>/tables/trends.csv` has every site by every test.
 
 # %%
 settled = {"rules": rule, "synthetic": synthetic} | work
@@ -243,7 +245,8 @@ figure
 # %% tags=["nbval-check-output"]
 for depth, rows in station.groupby("depth"):
     rows = rows.set_index("variant")
-    told = ", ".join(f"{name} p {rows.loc[name, 'p_value']:.1f}" for name in ("original", "seasonal_correlated"))
+    p = rows["p_value"].map(lambda p: f"p {p:.1f}" if p >= 0.05 else "p < 0.05")
+    told = ", ".join(f"{name} {p[name]}" for name in ("original", "seasonal_correlated"))
     print(f"{depth:g} cm: {round(rows.loc['original', 'value'], 1) + 0.0:+.1f} % a year, {told}")
 print(f"{len(station)} slopes")
 
@@ -252,7 +255,8 @@ print(f"{len(station)} slopes")
 #
 # Slopes of the hindcast by pairs of like months. Of hundreds of tests at 5 % some are positive by chance; the
 # dots mark what is left when at most one in twenty of *them* is expected to be false (Benjamini and Hochberg). That
-# needs a test which is right for each pixel alone: the daily test stays wrong, however it is adjusted.
+# needs a test which is right for each pixel alone: the daily test stays wrong, however it is adjusted. A map of a few
+# years shows their weather, not a change of climate.
 
 # %% mystnb={"image": {"alt": "Map of the trend of the hindcast's soil moisture, one square a pixel, dots where it is significant"}}
 on_grid = products[variable(quantity, "lstm")].isel(pixel=pixels_of(products, quantity))
@@ -272,7 +276,7 @@ plot.table(
 )
 
 # %% [markdown]
-# In the simulation experiment the climate is known: half of the country has no trend of rain at all, and it becomes
+# In the simulation experiment the climate is known: close to half of the country has no trend of rain at all, and it becomes
 # warmer nearly everywhere. The table sets the true slopes of soil moisture, and those of the hindcast, beside it.
 
 # %%
@@ -354,7 +358,7 @@ if cases:
 # ## What was learned
 #
 # - A slope is only as good as its limits; on daily soil moisture the limits and p of the plain test are far too sure.
-# - r of slopes depends on which sites are asked. Picking the steep ones raises it without making any slope better.
-# - The tests that keep their level ask about months or years, and pay with power; with few years none of them can tell.
+# - r of slopes depends on which sites are asked. In the twin, picking the steep ones raises it without making any slope better.
+# - The tests that keep their level ask about months or years, or are told how long the soil remembers, and pay with power; with few years none of them can tell.
 # - On a map the number of tests has to be paid for, and no adjustment heals a test that is wrong for each pixel.
 # - The slope of a few years says little of the slope of many, whoever measured it.

@@ -33,7 +33,7 @@ overrides = {}
 # | kind | reproduced if |
 # |---|---|
 # | a number | ours is within the stated tolerance, or limits not wider than four tolerances hold it |
-# | a bound | ours obeys it, and our limits do not hold it |
+# | a bound | ours obeys it, and our limits do not hold it; without limits ours alone decides, as the reason says |
 # | k of n sites | the paper's share is within our limits and on the same side of one half |
 # | named sites | ours are the same |
 # | the direction of an effect | our limits lie on that side of zero |
@@ -108,7 +108,7 @@ plot.table(shown[controls], title="Controls", synthetic=synthetic, words=True)
 # ## Core sites, root zone
 #
 # The paper says once that SMAP beats Noah at two sites and once that it does at one: both statements are here. It has
-# five sites: too few for limits of a median, so that no statement on one can be tested, here or with the paper's data.
+# five sites: too few for limits of a median, so that no statement on such a median can be tested, here or with the paper's data.
 
 # %%
 rootzone = experiment.eq("E4").to_numpy()
