@@ -145,14 +145,17 @@ print("parameters a member:", next(iter(results.values())).parameters)
 # %% [markdown]
 # ## What each choice is worth
 #
-# A recipe has many knobs; on the real sample some of them were turned one at a time. The first five rows share the trained
-# ensemble of the profile conus412: fewer of its members, which lack lengths of instances as well, dropout off when it
-# predicts, no spin-up. The others each train one network anew by the recipe of conus412-quick, with dropout in other
-# places, of another share, in other batches or with another optimiser. They compare with conus412-quick, and its other
-# seeds show how far two trainings of one recipe lie apart: a smaller difference says nothing. Scores are medians over
-# `n_pixels` pixels against SMAP in `period`, RMSE and ubRMSE in m³ m⁻³. `minutes` are those of training and hindcast, on
-# two cores that had other work as well: compare them loosely. What each row was made with stands at its right. No choice
-# was made from this table: `period` is the test period.
+# A recipe has many knobs; on the real sample some of them were turned one at a time.
+#
+# - The first five rows share the trained ensemble of the profile conus412: fewer of its members, which lack lengths of
+#   instances as well, dropout off when it predicts, no spin-up.
+# - The others each train one network anew by the recipe of conus412-quick, with dropout in other places, of another
+#   share, in other batches or with another optimiser. They compare with conus412-quick, and its other seeds show how far
+#   two trainings of one recipe lie apart: a smaller difference says nothing.
+#
+# Scores are medians over `n_pixels` pixels against SMAP in `period`, RMSE and ubRMSE in m³ m⁻³. `minutes` are those of
+# training and hindcast, on two cores that had other work as well: compare them loosely. What each row was made with
+# stands at its right. No choice was made from this table: `period` is the test period.
 
 # %%
 measured = project_folder() / "benchmarks" / "results" / "ablations_conus412.csv"

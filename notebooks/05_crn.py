@@ -257,9 +257,10 @@ by_season = by_season[[season for season in ("DJF", "MAM", "JJA", "SON") if seas
 plot.table(by_season, title="Median over the sites, surface", synthetic=synthetic, precision=3)
 
 # %%
-counted = seasons[(seasons["quantity"] == "surface") & main_products & (seasons["metric"] == "pearson_r")]
-behind = counted.dropna(subset="value").groupby(["period", "product", "season"])["n"].agg(["size", "median"])
-behind.columns = ["sites", "days of the median site"]
+# The same days for all products, so that one of them tells.
+counted = seasons.query("quantity == 'surface' and metric == 'pearson_r' and product == 'lstm'").dropna(subset="value")
+behind = counted.groupby(["period", "season"])["n"].agg(["size", "median"])
+behind = behind.reindex(by_season.columns, level="season").set_axis(["sites", "days of the median site"], axis=1)
 plot.table(behind, title="What stands behind R by season", synthetic=synthetic, precision=0)
 
 # %% [markdown]
