@@ -110,7 +110,8 @@ scores = {
 # `pixel_upper` are no limits of the median: they are the medians of the pixels' own 95 % confidence limits, and say how
 # far the score of one pixel is uncertain because its days are few and alike. `n_pixels` have a score, from `n_days`
 # pixel-days on which both SMAP and the product have a value; R needs three such days, and values that change. The table
-# is saved as `runs/<profile>/tables/scores.csv`.
+# is saved as `runs/<profile>/tables/scores.csv`. Below it a box spans the quartiles over the pixels, its whiskers reach
+# from 5 to 95 %.
 
 # %%
 rows = []
@@ -134,7 +135,8 @@ for quantity in settings.targets:
 
 # %% mystnb={"image": {"alt": "Box plots over pixels of correlation, root-mean-square error and unbiased root-mean-square error, one box an estimate"}}
 shown = {product: score for (quantity, product), score in scores.items() if quantity == first}
-plot.score_boxes(shown, ["pearson_r", "rmse", "ubrmse"], title=f"Against SMAP, {first}", synthetic=synthetic)
+heading = f"Against SMAP, {first}, {period.start} to {period.stop}"
+plot.score_boxes(shown, ["pearson_r", "rmse", "ubrmse"], title=heading, synthetic=synthetic)
 
 # %% [markdown]
 # Two medians may differ by chance. Below, each product is compared with the LSTM on the pixels that both

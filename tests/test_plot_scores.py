@@ -241,7 +241,7 @@ def test_drydown_draws_median_and_quartiles_of_each_product():
     spans = sorted((a[0], b[0]) for c in axis.collections if isinstance(c, LineCollection) for a, b in c.get_segments())
     assert spans == [(3, 6), (3, 6), (5, 8), (6, 9)]
     words = texts(chart)
-    assert {"drydown (d)", "AL in situ", "t (synthetic)", f"{SITES[1]}\nn=8"} <= set(words)
+    assert {"e-folding time (d)", "AL in situ", "t (synthetic)", f"{SITES[1]}\nn=8"} <= set(words)
 
 
 def test_sensitivity_draws_a_mark_a_setting(scores):

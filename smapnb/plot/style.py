@@ -49,7 +49,7 @@ METRICS = {
     "ubrmse": ("ubRMSE", "m3 m-3"),
     "pearson_r": ("R", "1"),
     "anomaly_r": ("anomaly R", "1"),
-    "drydown_days": ("drydown", "d"),
+    "drydown_days": ("e-folding time", "d"),
 }
 OTHERS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 LONG_CELL = 60  # letters; a column with longer cells needs room for a sentence
