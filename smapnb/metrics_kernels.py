@@ -101,20 +101,25 @@ def matched_days(sim: ArrayLike, obs: ArrayLike) -> tuple[Floats, Floats, NDArra
 def _refuse_other_labels(sim: ArrayLike, obs: ArrayLike) -> None:
     """Arrays are paired by position; labels that say otherwise must not be passed over."""
     differing = []
-    if isinstance(sim, pd.Series) and isinstance(obs, pd.Series) and not sim.index.equals(obs.index):
-        differing = ["index"]
+    if isinstance(sim, pd.Series) or isinstance(obs, pd.Series):
+        one, other = _index(sim), _index(obs)
+        if one is not None and other is not None and not one.equals(other):
+            differing = ["index"]
     if isinstance(sim, xr.DataArray) and isinstance(obs, xr.DataArray):
         shared = [dim for dim in sim.indexes if dim in obs.indexes]
         differing = [str(dim) for dim in shared if not sim.indexes[dim].equals(obs.indexes[dim])]
         if set(sim.dims) == set(obs.dims) and sim.dims != obs.dims:
             differing = [f"dimensions {sim.dims} and {obs.dims}"]
-    for one, other in ((sim, obs), (obs, sim)):
-        if isinstance(one, pd.Series) and isinstance(other, xr.DataArray) and other.ndim == 1:
-            index = other.indexes.get(other.dims[0])
-            differing = ["index"] if index is not None and not index.equals(one.index) else []
     if differing:
         where = ", ".join(differing)
         raise ValueError(f"sim and obs differ in labels or their order ({where}): align them, or take metrics.evaluate")
+
+
+def _index(values: ArrayLike) -> pd.Index | None:
+    """Labels of a single series; None where it has none."""
+    if isinstance(values, xr.DataArray) and values.ndim == 1:
+        return values.indexes.get(values.dims[0])
+    return values.index if isinstance(values, pd.Series) else None
 
 
 def _with_gaps(values: ArrayLike) -> Floats:
